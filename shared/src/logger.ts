@@ -1,0 +1,22 @@
+import { pino, type Logger } from 'pino';
+import pretty from 'pino-pretty';
+
+export type { Logger } from 'pino';
+
+export interface LogSettings {
+  level: string;
+  format: 'pretty' | 'json';
+}
+
+/** The log of one service, on standard output. Nothing that a client authenticated with is ever handed to it. */
+export function createLogger(service: 'proxy' | 'registry', { level, format }: LogSettings): Logger {
+  const options = { level, base: { service }, timestamp: pino.stdTimeFunctions.isoTime };
+  if (format === 'json') return pino(options);
+  const stream = pretty({
+    sync: true,
+    ignore: 'pid,hostname,service',
+    messageFormat: `${service}: {msg}`,
+    singleLine: true,
+  });
+  return pino(options, stream);
+}

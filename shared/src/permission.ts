@@ -1,0 +1,28 @@
+/** What may be done to a repository. */
+export type Action = 'pull' | 'push' | 'delete';
+
+/**
+ * One entry of a token's `access` claim, as Docker's token specification has it.
+ * https://distribution.github.io/distribution/spec/auth/jwt/
+ */
+export interface Access {
+  type: 'repository' | 'registry';
+  name: string;
+  actions: readonly string[];
+}
+
+/** The access that stands for pulling from every repository; no repository can have this name. */
+export const everything = '*';
+
+export const catalogAccess: Access = { type: 'registry', name: 'catalog', actions: ['*'] };
+
+export function repositoryAccess(name: string, ...actions: Action[]): Access {
+  return { type: 'repository', name, actions };
+}
+
+/** Whether `granted` holds every action of `needed`. */
+export function covers(granted: readonly Access[], needed: Access): boolean {
+  return needed.actions.every((action) =>
+    granted.some(({ type, name, actions }) => type === needed.type && name === needed.name && actions.includes(action)),
+  );
+}

@@ -1,0 +1,37 @@
+/** Bytes `start` to `end`, both counted from 0 and inclusive. */
+export interface ByteRange {
+  start: number;
+  end: number;
+}
+
+/**
+ * What a `Range` header asks of `size` bytes, as Go's http.ServeContent reads it: undefined when the whole is to be
+ * served (no header, another unit, or ranges that overlap to more than the whole), an empty list when none can be
+ * satisfied (416). RFC 9110 §14.
+ */
+export function parseRange(header: string | undefined, size: number): ByteRange[] | undefined {
+  if (header === undefined || !header.startsWith('bytes=')) return undefined;
+  const specs = header
+    .slice('bytes='.length)
+    .split(',')
+    .map((spec) => spec.trim())
+    .filter((spec) => spec !== '');
+  const ranges: ByteRange[] = [];
+  for (const spec of specs) {
+    const match = /^(\d*)\s*-\s*(\d*)$/.exec(spec);
+    if (!match) return [];
+    const [, first = '', last = ''] = match;
+    if (first === '' && last === '') return [];
+    if (first === '') {
+      const length = Math.min(Number(last), size);
+      if (length > 0) ranges.push({ start: size - length, end: size - 1 });
+      continue;
+    }
+    const start = Number(first);
+    const end = last === '' ? size - 1 : Number(last);
+    if (last !== '' && end < start) return [];
+    if (start < size) ranges.push({ start, end: Math.min(end, size - 1) });
+  }
+  const total = ranges.reduce((sum, { start, end }) => sum + end - start + 1, 0);
+  return total > size ? undefined : ranges;
+}

@@ -1,0 +1,58 @@
+import { createHmac, randomBytes, randomUUID } from 'node:crypto';
+import { link, open, readFile, rm } from 'node:fs/promises';
+import { SettingsError } from './settings-error.js';
+
+/** Shortest secret accepted, in bytes: what HMAC-SHA256 can use. */
+const minBytes = 32;
+
+/**
+ * The key that both services share, made on the first start. Both may come here at once: the file appears complete or not
+ * at all, and whoever comes second reads what the first one made.
+ * @throws SettingsError when the file cannot be read or made, or is too short
+ */
+export async function loadSecret(path: string): Promise<Buffer> {
+  try {
+    return checked(path, await readFile(path).catch(ignore('ENOENT'))) ?? (await make(path));
+  } catch (error) {
+    if (error instanceof SettingsError) throw error;
+    throw new SettingsError('WHARFIE_SECRET_FILE', `${path} cannot be read or made: ${(error as Error).message}`);
+  }
+}
+
+/** A key for one purpose, so that what is signed for one can never pass for another. */
+export function deriveKey(secret: Buffer, purpose: string): Buffer {
+  return createHmac('sha256', secret).update(purpose).digest();
+}
+
+async function make(path: string): Promise<Buffer> {
+  const temporary = `${path}.${randomUUID()}`;
+  const file = await open(temporary, 'wx', 0o600);
+  try {
+    await file.writeFile(`${randomBytes(minBytes).toString('base64url')}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await link(temporary, path).catch(ignore('EEXIST'));
+  await rm(temporary);
+  return checked(path, await readFile(path)) as Buffer;
+}
+
+function checked(path: string, content: Buffer | undefined): Buffer | undefined {
+  if (!content) return undefined;
+  const secret = Buffer.from(content.toString('latin1').trim(), 'latin1');
+  if (secret.length < minBytes) {
+    throw new SettingsError(
+      'WHARFIE_SECRET_FILE',
+      `${path} must hold at least ${minBytes} characters; remove it and a new one is made`,
+    );
+  }
+  return secret;
+}
+
+function ignore(code: string): (error: NodeJS.ErrnoException) => undefined {
+  return (error) => {
+    if (error.code !== code) throw error;
+    return undefined;
+  };
+}

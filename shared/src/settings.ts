@@ -1,0 +1,188 @@
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import type { ListenAddress } from './listen-address.js';
+import { parseListenAddress } from './listen-address.js';
+import { SettingsError } from './settings-error.js';
+
+/** One setting: the variables that give it (the first wins), its default, and what it is for. */
+export interface Setting<T> {
+  variables: readonly [string, ...string[]];
+  schema: z.ZodType<T, string | undefined>;
+  /** Used when no variable is set. A function when it follows from other settings or from the machine. */
+  fallback?: string | (() => string);
+  secret?: true;
+  description: string;
+}
+
+/** Where a value came from, for the log: a variable's name or `default`. */
+export interface SettingSource {
+  setting: string;
+  value: string;
+  source: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+type Values<S extends Record<string, Setting<unknown>>> = { [K in keyof S]: z.output<S[K]['schema']> };
+
+const listenAddress = z.string().transform((text, context): ListenAddress => {
+  const address = parseListenAddress(text);
+  if (address) return address;
+  context.issues.push({ code: 'custom', message: `must be HOST:PORT or unix:PATH, not "${text}"`, input: text });
+  return z.NEVER;
+});
+const path = z.string().transform((text) => resolve(text));
+const optionalPath = path.optional();
+const oneOf = <const T extends readonly [string, ...string[]]>(...words: T) =>
+  z.enum(words, { error: (issue) => `must be ${words.join(' or ')}, not "${String(issue.input)}"` });
+const wholeNumber = (least: number, most: number) =>
+  z.string().transform((text, context): number => {
+    const number = Number(text);
+    if (/^\d+$/.test(text) && number >= least && number <= most) return number;
+    context.issues.push({
+      code: 'custom',
+      message: `must be a whole number from ${least} to ${most}, not "${text}"`,
+      input: text,
+    });
+    return z.NEVER;
+  });
+
+const dataFolder = (environment: Environment): string => environment['WHARFIE_DATA'] ?? './data';
+
+/** Every setting of both services. Each service picks its own, so that both agree on names, defaults and meaning. */
+export function settingsTable(environment: Environment) {
+  const data = dataFolder(environment);
+  return {
+    data: {
+      variables: ['WHARFIE_DATA'],
+      schema: path,
+      fallback: './data',
+      description: 'the folder of htpasswd, access.yml, secret and the images',
+    },
+    listen: {
+      variables: ['WHARFIE_LISTEN'],
+      schema: listenAddress,
+      fallback: '127.0.0.1:5000',
+      description: 'the proxy, the only door',
+    },
+    adminListen: {
+      variables: ['WHARFIE_ADMIN_LISTEN'],
+      schema: listenAddress,
+      fallback: '127.0.0.1:5002',
+      description: '/healthz, /readyz and /metrics of the proxy',
+    },
+    registryListen: {
+      variables: ['WHARFIE_REGISTRY_LISTEN'],
+      schema: listenAddress,
+      fallback: '127.0.0.1:5001',
+      description: 'the registry; it answers only requests that the proxy signed',
+    },
+    registryAdminListen: {
+      variables: ['WHARFIE_REGISTRY_ADMIN_LISTEN'],
+      schema: listenAddress,
+      fallback: '127.0.0.1:5003',
+      description: '/healthz, /readyz and /metrics of the registry',
+    },
+    registryUrl: {
+      variables: ['WHARFIE_REGISTRY_URL'],
+      schema: z.string().optional(),
+      description: 'where the proxy finds the registry; follows from WHARFIE_REGISTRY_LISTEN when unset',
+    },
+    adminUser: {
+      variables: ['WHARFIE_ADMIN_USER'],
+      schema: z.string().regex(/^[^:\s]+$/, 'must be a name without colon or space'),
+      fallback: 'admin',
+      description: 'the first account, made when there is no htpasswd',
+    },
+    adminPassword: {
+      variables: ['WHARFIE_ADMIN_PASSWORD'],
+      schema: z.string().min(1, 'must not be empty').optional(),
+      secret: true,
+      description: 'its password; a random one is printed once when unset',
+    },
+    secretFile: {
+      variables: ['WHARFIE_SECRET_FILE'],
+      schema: path,
+      fallback: `${data}/secret`,
+      description: 'the key that signs identities and upload locations',
+    },
+    storage: {
+      variables: ['WHARFIE_STORAGE', 'SETTINGS_FLAVOR'],
+      schema: oneOf('filesystem', 'swift', 'memory'),
+      fallback: 'filesystem',
+      description: 'where images are kept',
+    },
+    storageRoot: {
+      variables: ['WHARFIE_STORAGE_ROOT', 'REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY'],
+      schema: path,
+      fallback: `${data}/registry`,
+      description: 'the root of the filesystem storage',
+    },
+    workers: {
+      variables: ['WHARFIE_WORKERS', 'GUNICORN_WORKERS'],
+      schema: wholeNumber(1, 64),
+      fallback: () => String(Math.min(availableParallelism(), 4)),
+      description: 'registry processes',
+    },
+    drain: {
+      variables: ['WHARFIE_DRAIN'],
+      schema: wholeNumber(0, 86_400),
+      fallback: '30',
+      description: 'seconds that requests under way get to end when the service is told to stop',
+    },
+    uploadLifetime: {
+      variables: ['WHARFIE_UPLOAD_LIFETIME'],
+      schema: wholeNumber(1, 8760),
+      fallback: '168',
+      description: 'hours after which an upload that nobody continues is removed',
+    },
+    logLevel: {
+      variables: ['WHARFIE_LOG_LEVEL'],
+      schema: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+      fallback: 'info',
+      description: 'how much is logged',
+    },
+    logFormat: {
+      variables: ['WHARFIE_LOG_FORMAT'],
+      schema: oneOf('pretty', 'json'),
+      fallback: () => (process.stdout.isTTY ? 'pretty' : 'json'),
+      description: 'how it is logged',
+    },
+    publicUrl: {
+      variables: ['WHARFIE_PUBLIC_URL'],
+      schema: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).optional(),
+      description: 'the address that clients use, when another proxy stands in front',
+    },
+    tlsCert: {
+      variables: ['WHARFIE_TLS_CERT'],
+      schema: optionalPath,
+      description: 'PEM file of the certificate chain',
+    },
+    tlsKey: { variables: ['WHARFIE_TLS_KEY'], schema: optionalPath, description: 'PEM file of its key' },
+  } satisfies Record<string, Setting<unknown>>;
+}
+
+/**
+ * The values of `table` in `environment`, and where each came from. An empty variable counts as unset, as compose files
+ * write it.
+ * @throws SettingsError for the first value that is wrong
+ */
+export function readSettings<S extends Record<string, Setting<unknown>>>(
+  table: S,
+  environment: Environment,
+): { settings: Values<S>; sources: SettingSource[] } {
+  const settings: Record<string, unknown> = {};
+  const sources: SettingSource[] = [];
+  for (const [name, { variables, schema, fallback, secret }] of Object.entries(table)) {
+    const variable = variables.find((candidate) => (environment[candidate] ?? '') !== '');
+    const raw =
+      variable === undefined ? (typeof fallback === 'function' ? fallback() : fallback) : environment[variable];
+    const result = schema.safeParse(raw);
+    if (!result.success)
+      throw new SettingsError(variable ?? variables[0], result.error.issues[0]?.message ?? 'is not valid');
+    settings[name] = result.data;
+    if (raw !== undefined)
+      sources.push({ setting: variables[0], value: secret ? '***' : raw, source: variable ?? 'default' });
+  }
+  return { settings: settings as Values<S>, sources };
+}
