@@ -1,0 +1,168 @@
+import type { Action } from '@wharfie/shared';
+import { isMap, isScalar, isSeq, parseDocument, Scalar, YAMLMap, YAMLSeq, type Document } from 'yaml';
+import { decide, type Asker, type Decision } from './decide.js';
+import {
+  compilePattern,
+  isOneComponent,
+  parsePolicy,
+  PolicyError,
+  whoProblem,
+  yamlOptions,
+  type Policy,
+} from './policy.js';
+
+export interface Revoked {
+  text: string;
+  /** What allows it all the same, when something does. */
+  still?: Decision;
+}
+
+/**
+ * The policy `text` with `action` on `pattern` given to `who`: in the rule for exactly that pattern when there is one, else
+ * in a new one. Comments stay. The text itself comes back when it says so already.
+ * @throws PolicyError when `text` is wrong, Error when `who` or `pattern` is
+ */
+export function grant(text: string, who: string, action: Action, pattern: string): string {
+  checkArguments(parsePolicy(text), who, pattern);
+  const document = parseDocument(text, yamlOptions);
+  const rules = rulesFor(document, pattern);
+  if (rules.some((rule) => entries(rule, action).some((entry) => isWord(entry, who)))) return text;
+  const [rule = addRule(document, pattern)] = rules;
+  const list = rule.get(action);
+  if (isSeq(list)) list.add(word(who));
+  else rule.set(word(action), flowList(who));
+  return written(document, text);
+}
+
+/**
+ * The policy `text` with `who` taken out of the `action` lists of the rules for exactly `pattern`. A rule that then allows
+ * nothing goes; comments stay. The text itself comes back when no such rule names `who`.
+ * @throws PolicyError when `text` is wrong, Error when `who` or `pattern` is
+ */
+export function revoke(text: string, who: string, action: Action, pattern: string): Revoked {
+  checkArguments(parsePolicy(text), who, pattern);
+  const document = parseDocument(text, yamlOptions);
+  let changed = false;
+  for (const rule of rulesFor(document, pattern)) {
+    const list = rule.get(action);
+    if (!isSeq(list) || !list.items.some((entry) => isWord(entry, who))) continue;
+    changed = true;
+    list.items = list.items.filter((entry) => !isWord(entry, who));
+    if (list.items.length > 0) continue;
+    rule.delete(action);
+    if (rule.items.length === 1) dropRule(document, rule);
+  }
+  const after = changed ? written(document, text) : text;
+  const still = decisionFor(parsePolicy(after), who, action, pattern);
+  return still?.allowed ? { text: after, still } : { text: after };
+}
+
+function checkArguments(policy: Policy, who: string, pattern: string): void {
+  const problem = whoProblem(who, policy.groups);
+  if (problem) throw new Error(problem);
+  compilePattern(pattern);
+}
+
+function rulesOf(document: Document): YAMLSeq | undefined {
+  const rules = document.get('rules');
+  return isSeq(rules) ? rules : undefined;
+}
+
+function rulesFor(document: Document, pattern: string): YAMLMap[] {
+  const rules = rulesOf(document)?.items.filter((item) => isMap(item)) ?? [];
+  return rules.filter((rule) => {
+    const repositories = rule.get('repositories', true);
+    if (isSeq(repositories)) return repositories.items.length === 1 && isWord(repositories.items[0], pattern);
+    return isWord(repositories, pattern);
+  });
+}
+
+function addRule(document: Document, pattern: string): YAMLMap {
+  let rules = rulesOf(document);
+  if (!rules) {
+    rules = new YAMLSeq();
+    // A file of comments alone has no mapping yet.
+    document.contents ??= new YAMLMap();
+    document.set(word('rules'), rules);
+  }
+  // `rules: []`
+  if (rules.items.length === 0) rules.flow = false;
+  const rule = new YAMLMap();
+  const repositories = word(pattern);
+  repositories.type = Scalar.QUOTE_DOUBLE;
+  rule.set(word('repositories'), repositories);
+  rules.add(rule);
+  return rule;
+}
+
+function dropRule(document: Document, rule: YAMLMap): void {
+  const rules = rulesOf(document);
+  if (!rules) return;
+  const index = rules.items.indexOf(rule);
+  rules.items.splice(index, 1);
+  // What stands above a rule may be the heading of those that follow.
+  const next = rules.items[index];
+  if (isMap(next)) next.commentBefore = joined(rule.commentBefore, next.commentBefore);
+  else rules.comment = joined(rule.commentBefore, rules.comment);
+}
+
+function joined(...comments: (string | null | undefined)[]): string | null {
+  return comments.filter((comment) => comment).join('\n') || null;
+}
+
+function entries(rule: YAMLMap, action: Action): readonly unknown[] {
+  const list = rule.get(action);
+  return isSeq(list) ? list.items : [];
+}
+
+function isWord(node: unknown, text: string): boolean {
+  return isScalar(node) && node.value === text;
+}
+
+function word(text: string): Scalar<string> {
+  return new Scalar(text);
+}
+
+function flowList(text: string): YAMLSeq {
+  const list = new YAMLSeq();
+  list.flow = true;
+  list.add(word(text));
+  return list;
+}
+
+function written(document: Document, before: string): string {
+  const text = document.toString({ lineWidth: 0, flowCollectionPadding: false });
+  const after = before.includes('\r\n') ? text.replaceAll('\n', '\r\n') : text;
+  try {
+    parsePolicy(after);
+  } catch (error) {
+    if (error instanceof PolicyError)
+      throw new Error(`the change would break the policy: ${error.reason}`, { cause: error });
+    throw error;
+  }
+  return after;
+}
+
+/** The decision for one repository that `pattern` means and one asker whom `who` means: enough to find what else allows it. */
+function decisionFor(policy: Policy, who: string, action: Action, pattern: string): Decision | undefined {
+  const asker = someAsker(policy, who);
+  if (!asker) return undefined;
+  const user = asker === 'anonymous' ? 'any' : asker.name;
+  if (pattern.includes('${user}') && !isOneComponent(user)) return undefined;
+  return decide(policy, asker, action, someRepository(pattern.replaceAll('${user}', user)));
+}
+
+function someAsker(policy: Policy, who: string): Asker | undefined {
+  if (who === '$anonymous') return 'anonymous';
+  if (who.startsWith('$')) return { name: 'any-account' };
+  if (!who.startsWith('@')) return { name: who };
+  const member = policy.groups.get(who.slice(1))?.[0];
+  return member && { name: member.text };
+}
+
+function someRepository(pattern: string): string {
+  const brace = /\{([^{},]*)[^{}]*\}/;
+  let text = pattern;
+  while (brace.test(text)) text = text.replace(brace, '$1');
+  return text.replaceAll(/\*+/g, 'any').replaceAll('?', 'x');
+}

@@ -1,0 +1,96 @@
+import { randomUUID } from 'node:crypto';
+import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { lock } from 'proper-lockfile';
+
+/**
+ * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit` gets
+ * undefined when there is no file; nothing is written when it changes nothing or throws.
+ * @throws Error in one line that says what to do
+ */
+export async function editFile(path: string, edit: (text: string | undefined) => string): Promise<void> {
+  const target = await realPath(path);
+  await withFileLock(target, async () => {
+    const before = await readText(target);
+    const after = edit(before);
+    if (after !== before) await replaceFile(target, after);
+  });
+}
+
+/**
+ * Replaces the file at `path`, or makes it, mode 0600: a reader sees the old content or the new one, whatever dies when.
+ * When `path` is a symbolic link the file that it names is replaced. Done by root, it stays with its owner.
+ * @throws Error in one line that says what to do
+ */
+export async function replaceFile(path: string, content: string): Promise<void> {
+  const target = await realPath(path);
+  const folder = dirname(target);
+  const temporary = `${target}.${randomUUID()}`;
+  try {
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(content);
+      if (process.getuid?.() === 0) {
+        const owner = await stat(target).catch(() => stat(folder));
+        await file.chown(owner.uid, owner.gid);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+    throw new Error(`${target} is mounted as a single file and cannot be replaced: mount its folder instead`, {
+      cause: error,
+    });
+  }
+  await syncFolder(folder);
+}
+
+/**
+ * Runs `work` while no other command holds the lock of `path`, a folder `path.lock`. A lock whose holder died is taken over
+ * after ten seconds.
+ */
+export async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const retries = { retries: 60, factor: 1.2, minTimeout: 20, maxTimeout: 250 };
+  const release = await lock(path, { realpath: false, retries }).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw error;
+    throw new Error(`${path} is being changed by another command: try again when that one is done`, { cause: error });
+  });
+  try {
+    return await work();
+  } finally {
+    await release();
+  }
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  const bytes = await readFile(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (!bytes) return undefined;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    throw new Error(`${path} is not UTF-8, so changing it would spoil it: convert it first`, { cause: error });
+  }
+}
+
+async function realPath(path: string): Promise<string> {
+  return realpath(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return path;
+    throw error;
+  });
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

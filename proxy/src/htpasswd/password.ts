@@ -1,0 +1,40 @@
+import bcrypt from 'bcryptjs';
+import { randomInt } from 'node:crypto';
+
+/** bcrypt reads no more; what `htpasswd` silently cuts off is refused here. */
+const maxPasswordBytes = 72;
+
+/** Why `password` cannot be anybody's, or undefined. */
+export function passwordProblem(password: string): string | undefined {
+  if (password === '') return 'the password is empty';
+  if (password.includes('\0')) return 'the password holds a NUL character';
+  if (Buffer.byteLength(password) > maxPasswordBytes) {
+    return `the password is longer than ${maxPasswordBytes} bytes, and bcrypt would ignore the rest: choose a shorter one`;
+  }
+  return undefined;
+}
+
+/** Why `name` cannot be a new account's name, or undefined. */
+export function accountNameProblem(name: string): string | undefined {
+  if (name === '') return 'is empty';
+  if (Buffer.byteLength(name) > 255) return 'is longer than 255 bytes';
+  if (name.includes(':')) return 'must not hold a colon';
+  // eslint-disable-next-line no-control-regex -- they are what is looked for
+  if (/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(name)) return 'must not hold control characters';
+  if (name !== name.trim()) return 'must not begin or end with a space';
+  // `#` begins a comment in htpasswd, `$` and `@` a word and a group in access.yml.
+  if (/^[#$@]/.test(name)) return 'must not begin with #, $ or @';
+  return undefined;
+}
+
+/** The bcrypt hash of `password` as `htpasswd -B` writes it. It takes 2^cost rounds on the calling thread, in slices. */
+export async function hashPassword(password: string, cost = 10): Promise<string> {
+  // `$2y$` is what crypt_blowfish calls the algorithm that others call `$2b$`; Apache's htpasswd writes only the former.
+  return (await bcrypt.hash(password, cost)).replace(/^\$2b\$/, '$2y$');
+}
+
+/** A random password of over 140 bits, letters and digits only so that it survives any shell and any copying. */
+export function generatePassword(): string {
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+  return Array.from({ length: 24 }, () => letters.charAt(randomInt(letters.length))).join('');
+}
