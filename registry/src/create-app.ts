@@ -1,0 +1,92 @@
+import 'reflect-metadata';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { NestFactory } from '@nestjs/core';
+import type { Logger } from '@wharfie/shared';
+import { OciError, errorEnvelope, identityVerifier } from '@wharfie/shared';
+import { AppModule } from './app.module.js';
+import { recordWhenOver } from './http/access-log.js';
+import { beginExchange, exchangeOf } from './http/exchange.js';
+import type { StorageDriver } from './storage/storage-driver.js';
+
+/** Longer than the proxy keeps idle connections, so that it is the one that closes them and never writes to a closed one. */
+const keepAliveTimeout = 75_000;
+const headersTimeout = 60_000;
+/** How long nothing may move on a connection. The proxy, which knows its clients, waits less. */
+const idleTimeout = 600_000;
+
+/** The registry as an application that is ready to listen. */
+export async function createApp(
+  storage: StorageDriver,
+  secret: Buffer,
+  logger: Logger,
+): Promise<NestFastifyApplication> {
+  const verify = identityVerifier(secret);
+  const adapter = new FastifyAdapter({
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    serverFactory: (handle: RequestListener) => {
+      const server = createServer({ keepAliveTimeout, headersTimeout, requestTimeout: 0 });
+      const begin = (request: IncomingMessage, response: ServerResponse) => {
+        const exchange = beginExchange(request, response, verify);
+        response.setHeader('Docker-Distribution-API-Version', 'registry/2.0');
+        response.setHeader('X-Content-Type-Options', 'nosniff');
+        response.setHeader('X-Request-Id', exchange.id);
+        recordWhenOver(exchange, logger);
+        return exchange;
+      };
+      server.on('request', (request, response) => {
+        begin(request, response);
+        handle(request, response);
+      });
+      // Whoever waits with the body is told to go on only when it will be read.
+      server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+        if (!('refusal' in begin(request, response))) response.writeContinue();
+        handle(request, response);
+      });
+      server.on('clientError', refuseConnection);
+      server.setTimeout(idleTimeout);
+      return server;
+    },
+    // The request line was understood already; Nest sees only which of the eight kinds it is.
+    rewriteUrl: (request: IncomingMessage) => {
+      const exchange = exchangeOf(request);
+      return 'refusal' in exchange ? '/refused' : `/${exchange.route.kind}`;
+    },
+  });
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(storage, secret, logger), adapter, {
+    logger: false,
+    bodyParser: false,
+    abortOnError: false,
+  });
+  // Bodies stay streams, whatever their type says.
+  const fastify = adapter.getInstance();
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser('*', (_request, _body, done) => {
+    done(null);
+  });
+  await app.init();
+  await fastify.ready();
+  return app;
+}
+
+/** Answers what is not HTTP, as far as the socket still takes an answer. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const problem =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? 'HEADERS_TOO_LARGE'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? 'REQUEST_TIMEOUT'
+        : 'BAD_REQUEST';
+  const refusal = new OciError(problem, 'this is not an HTTP/1.1 request that the registry understands');
+  const body = JSON.stringify(errorEnvelope(refusal));
+  socket.end(
+    `HTTP/1.1 ${refusal.status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

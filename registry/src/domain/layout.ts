@@ -1,0 +1,90 @@
+import type { Digest, DigestAlgorithm } from '@wharfie/shared';
+import { algorithmOf, hexOf, parseDigest } from '@wharfie/shared';
+
+/*
+ * Where everything lies. The tree is that of distribution 2.x, which reads what we write and writes what we read; the
+ * entries marked * are ours alone, and it passes them by.
+ *
+ *   docker/registry/v2/
+ *     blobs/<algorithm>/<first two hex>/<hex>/data             the bytes of a blob or a manifest
+ *     repositories/<name>/
+ *       _layers/<algorithm>/<hex>/link                         the blob can be pulled from this repository
+ *       _manifests/revisions/<algorithm>/<hex>/link            the manifest can be
+ *       _manifests/tags/<tag>/current/link                     the manifest that the tag names now
+ *       _manifests/tags/<tag>/index/<algorithm>/<hex>/link     a manifest that it named at some time
+ *     * _referrers/<algorithm>/<hex>/<digest of the referrer>  its descriptor: one object a referrer
+ *
+ * A link holds a digest as text, without a newline. What is being uploaded is the driver's business.
+ */
+const blobs = 'docker/registry/v2/blobs';
+
+export const repositoriesPath = 'docker/registry/v2/repositories';
+/** Where a manifest makes a folder a repository. Blobs alone do not: a push that was given up is not listed. */
+export const manifestsFolder = '_manifests';
+
+export function blobPath(digest: Digest): string {
+  const hex = hexOf(digest);
+  return `${blobs}/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}/data`;
+}
+
+export function layerLinkPath(repository: string, digest: Digest): string {
+  return `${repositoryPath(repository)}/_layers/${folder(digest)}/link`;
+}
+
+export function revisionPath(repository: string, digest: Digest): string {
+  return `${repositoryPath(repository)}/${manifestsFolder}/revisions/${folder(digest)}`;
+}
+
+export function revisionLinkPath(repository: string, digest: Digest): string {
+  return `${revisionPath(repository, digest)}/link`;
+}
+
+export function manifestsPath(repository: string): string {
+  return `${repositoryPath(repository)}/${manifestsFolder}`;
+}
+
+export function tagsPath(repository: string): string {
+  return `${manifestsPath(repository)}/tags`;
+}
+
+export function tagPath(repository: string, tag: string): string {
+  return `${tagsPath(repository)}/${tag}`;
+}
+
+export function tagLinkPath(repository: string, tag: string): string {
+  return `${tagPath(repository, tag)}/current/link`;
+}
+
+export function tagIndexLinkPath(repository: string, tag: string, digest: Digest): string {
+  return `${tagPath(repository, tag)}/index/${folder(digest)}/link`;
+}
+
+export function referrersPath(repository: string, subject: Digest): string {
+  return `${repositoryPath(repository)}/_referrers/${folder(subject)}`;
+}
+
+export function referrerPath(repository: string, subject: Digest, referrer: Digest): string {
+  return `${referrersPath(repository, subject)}/${referrer}`;
+}
+
+/** The tag under which clients keep a list of referrers where a registry has none. */
+export function referrersTag(subject: Digest): string {
+  return `${algorithmOf(subject)}-${hexOf(subject).slice(0, 64)}`;
+}
+
+export function linkContent(digest: Digest): Uint8Array {
+  return Buffer.from(digest, 'latin1');
+}
+
+/** The digest that a link holds, or undefined when it holds something else. */
+export function parseLink(content: Buffer): Digest | undefined {
+  return parseDigest(content.toString('latin1').trim());
+}
+
+function repositoryPath(repository: string): string {
+  return `${repositoriesPath}/${repository}`;
+}
+
+function folder(digest: Digest): `${DigestAlgorithm}/${string}` {
+  return `${algorithmOf(digest)}/${hexOf(digest)}`;
+}

@@ -1,0 +1,180 @@
+import type { Digest, ManifestMediaType } from '@wharfie/shared';
+import {
+  OciError,
+  isForeignLayer,
+  isIndexMediaType,
+  isManifestMediaType,
+  mediaTypes,
+  parseDigest,
+  schema1MediaTypes,
+} from '@wharfie/shared';
+import { z } from 'zod';
+
+/** Largest manifest that is accepted, in bytes: the least that the specification asks for. */
+export const maxManifestSize = 4 * 1024 * 1024;
+
+export interface Descriptor {
+  mediaType: string;
+  digest: Digest;
+  size: number;
+}
+
+/** What the registry needs to know of a manifest; the bytes themselves are kept and served as they came. */
+export interface Manifest {
+  mediaType: ManifestMediaType;
+  /** Config and layers that must be in the repository. */
+  blobs: Digest[];
+  /** What an index lists: manifests, or anything else that was pushed (BuildKit's caches list blobs). */
+  children: Digest[];
+  subject?: Digest;
+  /** What it is listed as among the referrers of its subject. */
+  artifactType?: string;
+  annotations?: Record<string, string>;
+}
+
+const digest = z.string().transform((text, context): Digest => {
+  const parsed = parseDigest(text);
+  if (parsed) return parsed;
+  context.issues.push({ code: 'custom', message: 'must be a sha256 or sha512 digest', input: text });
+  return z.NEVER;
+});
+
+const descriptor = z.looseObject({
+  mediaType: z.string().min(1),
+  digest,
+  size: z.int().nonnegative(),
+  urls: z.array(z.string().regex(/^https?:\/\//, 'must be an http or https address')).optional(),
+});
+
+// An explicit null stands for an absent field, as Go's encoder writes an empty list.
+const common = {
+  schemaVersion: z.literal(2),
+  mediaType: z.string().nullish(),
+  artifactType: z.string().nullish(),
+  annotations: z.record(z.string(), z.string()).nullish(),
+  subject: descriptor.nullish(),
+};
+const imageSchema = z.looseObject({ ...common, config: descriptor, layers: z.array(descriptor).nullish() });
+const indexSchema = z.looseObject({ ...common, manifests: z.array(descriptor).nullish() });
+
+/**
+ * Reads and checks a manifest.
+ * https://github.com/opencontainers/image-spec/blob/main/manifest.md, image-index.md
+ * @param contentType what the client called it, if anything
+ * @throws OciError MANIFEST_INVALID saying what is wrong and where
+ */
+export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest {
+  const value = parseJson(bytes);
+  const mediaType = mediaTypeOf(value, contentType?.split(';', 1)[0]?.trim().toLowerCase());
+  if (isIndexMediaType(mediaType)) {
+    const index = checked(indexSchema, value);
+    return {
+      mediaType,
+      blobs: [],
+      children: unique((index.manifests ?? []).map((child) => child.digest)),
+      ...referral(index, index.artifactType),
+    };
+  }
+  const image = checked(imageSchema, value);
+  const pushed = [image.config, ...(image.layers ?? [])].filter(
+    (blob) => !(isForeignLayer(blob.mediaType) && blob.urls?.length),
+  );
+  return {
+    mediaType,
+    blobs: unique(pushed.map((blob) => blob.digest)),
+    children: [],
+    // An image that names no artifact type is known by the type of its config.
+    ...referral(image, image.artifactType ?? image.config.mediaType),
+  };
+}
+
+/**
+ * What a manifest in the storage is. It was checked when it was pushed, perhaps by distribution with other rules, so
+ * nothing is refused here.
+ */
+export function describeStored(bytes: Uint8Array): { mediaType: string; subject?: Digest } {
+  const { mediaType, schemaVersion, manifests, subject } = parseJson(bytes);
+  const named = parseDigest(String((subject as { digest?: unknown } | null | undefined)?.digest));
+  const guessed =
+    schemaVersion === 1 ? schema1MediaTypes[1] : manifests === undefined ? mediaTypes.ociManifest : mediaTypes.ociIndex;
+  return {
+    mediaType: typeof mediaType === 'string' ? mediaType : (guessed ?? ''),
+    ...(named ? { subject: named } : {}),
+  };
+}
+
+function parseJson(bytes: Uint8Array): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch {
+    throw invalid('the manifest is not JSON in UTF-8');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalid('the manifest is not a JSON object');
+  return value as Record<string, unknown>;
+}
+
+/**
+ * Which of the four types it is. What the client says and what stands inside must agree, and an index cannot be an image
+ * at the same time: else two clients would read two different things under one digest (CVE-2021-41190).
+ */
+function mediaTypeOf(value: Record<string, unknown>, contentType: string | undefined): ManifestMediaType {
+  const inside = value['mediaType'] ?? undefined;
+  if (inside !== undefined && typeof inside !== 'string') throw invalid('mediaType must be a string');
+  const generic =
+    contentType === undefined ||
+    contentType === '' ||
+    contentType === 'application/json' ||
+    contentType === 'application/octet-stream';
+  const declared = generic ? undefined : contentType;
+  if (declared !== undefined && inside !== undefined && declared !== inside) {
+    throw invalid(`the Content-Type is ${declared}, but the manifest says ${inside}`);
+  }
+  const [isIndex, isImage] = ['manifests' in value, 'config' in value || 'layers' in value];
+  if (isIndex && isImage) throw invalid('a manifest cannot have both "manifests" and "config" or "layers"');
+  const type = declared ?? inside ?? (isIndex ? mediaTypes.ociIndex : isImage ? mediaTypes.ociManifest : undefined);
+  if (value['schemaVersion'] === 1 || (type !== undefined && schema1MediaTypes.includes(type))) {
+    throw invalid('this is a manifest of schema 1, which is no longer supported; push with a current client');
+  }
+  if (type === undefined || !isManifestMediaType(type)) {
+    throw invalid(
+      `${type === undefined ? 'a manifest without a type' : type} is not a manifest that this registry stores; use ${Object.values(mediaTypes).join(', ')}`,
+    );
+  }
+  // Docker's types are told from the field alone when the manifest is served again.
+  if (inside === undefined && (type === mediaTypes.dockerManifest || type === mediaTypes.dockerManifestList)) {
+    throw invalid(`a manifest of type ${type} must say so in its mediaType field`);
+  }
+  if (isIndexMediaType(type) ? isImage : isIndex) throw invalid(`its fields are not those of ${type}`);
+  return type;
+}
+
+function referral(
+  {
+    subject,
+    annotations,
+  }: { subject?: { digest: Digest } | null | undefined; annotations?: Record<string, string> | null | undefined },
+  artifactType: string | null | undefined,
+): Pick<Manifest, 'subject' | 'artifactType' | 'annotations'> {
+  return {
+    ...(subject ? { subject: subject.digest } : {}),
+    ...(artifactType ? { artifactType } : {}),
+    ...(annotations ? { annotations } : {}),
+  };
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw invalid(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`);
+}
+
+function unique(digests: Digest[]): Digest[] {
+  return [...new Set(digests)];
+}
+
+function invalid(message: string): OciError {
+  return new OciError('MANIFEST_INVALID', message);
+}

@@ -1,0 +1,131 @@
+import type { Digest, Reference } from '@wharfie/shared';
+import { OciError, algorithmOf, digestOf } from '@wharfie/shared';
+import type { StorageDriver } from '../storage/storage-driver.js';
+import type { Blobs } from './blobs.js';
+import { blobPath, linkContent, parseLink, revisionLinkPath, revisionPath } from './layout.js';
+import type { Manifest } from './manifest.js';
+import { describeStored, parseManifest } from './manifest.js';
+import { mapLimited } from './map-limited.js';
+import { missingAs } from './missing.js';
+import type { Referrers } from './referrers.js';
+import { referrerOf } from './referrers.js';
+import type { Tags } from './tags.js';
+
+/** Calls to the storage that one request has under way at most. */
+const concurrency = 16;
+
+export interface StoredManifest {
+  digest: Digest;
+  mediaType: string;
+  content: Buffer;
+}
+
+/** Manifests of a repository: kept as the bytes that came, found by digest or by tag. */
+export class Manifests {
+  constructor(
+    private readonly storage: StorageDriver,
+    private readonly blobs: Blobs,
+    private readonly tags: Tags,
+    private readonly referrers: Referrers,
+  ) {}
+
+  /** @throws OciError MANIFEST_UNKNOWN, also when there is no such repository */
+  async get(repository: string, reference: Reference, signal: AbortSignal): Promise<StoredManifest> {
+    const digest = reference.digest ?? (await this.tags.find(repository, reference.tag, signal));
+    const content = digest && (await this.#content(repository, digest, signal));
+    if (!content) throw unknown(repository, reference);
+    return { digest, content, mediaType: describeStored(content).mediaType };
+  }
+
+  /**
+   * Stores a manifest and lets `reference`, and every one of `tags`, name it. All that it consists of must be in the
+   * repository; its subject need not be.
+   * @throws OciError MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN (one detail a missing digest)
+   */
+  async put(
+    repository: string,
+    reference: Reference,
+    tags: readonly string[],
+    content: Buffer,
+    contentType: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ digest: Digest; subject?: Digest }> {
+    const digest = digestOf(content, reference.digest && algorithmOf(reference.digest));
+    if (reference.digest && reference.digest !== digest) {
+      throw new OciError('DIGEST_INVALID', `the manifest is ${digest}, not ${reference.digest}`, { digest });
+    }
+    const manifest = parseManifest(content, contentType);
+    await this.#checkContents(repository, manifest, signal);
+
+    await this.storage.put(blobPath(digest), content, signal);
+    await this.storage.put(revisionLinkPath(repository, digest), linkContent(digest), signal);
+    const { subject } = manifest;
+    if (subject) await this.referrers.add(repository, subject, referrerOf(digest, content.length, manifest), signal);
+    const names = reference.tag === undefined ? tags : [reference.tag];
+    await mapLimited(names, concurrency, (tag) => this.tags.set(repository, tag, digest, signal));
+    return { digest, ...(subject ? { subject } : {}) };
+  }
+
+  /** By tag: the tag alone. By digest: the manifest, every tag that names it, and its entry among referrers. @throws OciError MANIFEST_UNKNOWN */
+  async delete(repository: string, reference: Reference, signal: AbortSignal): Promise<void> {
+    if (reference.tag !== undefined) {
+      await this.tags.delete(repository, reference.tag, signal);
+      return;
+    }
+    const { digest } = reference;
+    const content = await this.#content(repository, digest, signal);
+    if (!content) throw unknown(repository, reference);
+    // The manifest goes last: whatever interrupts this, the same request completes it.
+    await mapLimited(this.tags.all(repository, '', 1000, signal), concurrency, async (tag) => {
+      if ((await this.tags.find(repository, tag, signal)) !== digest) return;
+      await this.tags.delete(repository, tag, signal).catch((error: unknown) => {
+        if (!(error instanceof OciError)) throw error;
+      });
+    });
+    const { subject } = describeStored(content);
+    if (subject) await this.referrers.remove(repository, subject, digest, signal);
+    const found = await this.storage
+      .delete(revisionPath(repository, digest), signal)
+      .then(() => true, missingAs(false));
+    if (!found) throw unknown(repository, reference);
+  }
+
+  /** The bytes of a manifest that this repository links. */
+  async #content(repository: string, digest: Digest, signal: AbortSignal): Promise<Buffer | undefined> {
+    const [link, direct] = await Promise.all([
+      this.storage.get(revisionLinkPath(repository, digest), signal).catch(missingAs(undefined)),
+      this.storage.get(blobPath(digest), signal).catch(missingAs(undefined)),
+    ]);
+    const stored = link && parseLink(link);
+    if (!stored) return undefined;
+    return stored === digest ? direct : this.storage.get(blobPath(stored), signal).catch(missingAs(undefined));
+  }
+
+  async #checkContents(repository: string, { blobs, children }: Manifest, signal: AbortSignal): Promise<void> {
+    const missing: Digest[] = [];
+    await mapLimited(blobs, concurrency, async (digest) => {
+      if (!(await this.blobs.find(repository, digest, signal))) missing.push(digest);
+    });
+    await mapLimited(children, concurrency, async (digest) => {
+      const there =
+        (await this.storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false))) ||
+        (await this.blobs.find(repository, digest, signal));
+      if (!there) missing.push(digest);
+    });
+    if (missing.length > 0) {
+      throw new OciError(
+        'MANIFEST_BLOB_UNKNOWN',
+        `the manifest names what is not in ${repository}; push that first`,
+        missing.sort().map((digest) => ({ digest })),
+      );
+    }
+  }
+}
+
+function unknown(repository: string, reference: Reference): OciError {
+  return new OciError(
+    'MANIFEST_UNKNOWN',
+    `${repository} has no manifest ${reference.tag ?? reference.digest}`,
+    reference,
+  );
+}

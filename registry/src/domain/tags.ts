@@ -1,0 +1,69 @@
+import type { Digest, Page } from '@wharfie/shared';
+import { OciError, isTag } from '@wharfie/shared';
+import type { StorageDriver } from '../storage/storage-driver.js';
+import { linkContent, manifestsPath, parseLink, tagIndexLinkPath, tagLinkPath, tagPath, tagsPath } from './layout.js';
+import { missingAs } from './missing.js';
+
+/** Entries that one call to the storage fetches when everything is wanted. */
+const batch = 1000;
+
+export interface TagPage {
+  tags: string[];
+  /** Whether there are tags after these. */
+  more: boolean;
+}
+
+/** Names for manifests. A tag is one small object; the last writer wins. */
+export class Tags {
+  constructor(private readonly storage: StorageDriver) {}
+
+  /** The manifest that a tag names now, or undefined. */
+  async find(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
+    const link = await this.storage.get(tagLinkPath(repository, tag), signal).catch(missingAs(undefined));
+    return link && parseLink(link);
+  }
+
+  /** Moves a tag. The manifest must be in the repository. */
+  async set(repository: string, tag: string, digest: Digest, signal: AbortSignal): Promise<void> {
+    const link = linkContent(digest);
+    await this.storage.put(tagLinkPath(repository, tag), link, signal);
+    await this.storage.put(tagIndexLinkPath(repository, tag, digest), link, signal);
+  }
+
+  /** Removes the tag alone. @throws OciError MANIFEST_UNKNOWN */
+  async delete(repository: string, tag: string, signal: AbortSignal): Promise<void> {
+    const found = await this.storage.delete(tagPath(repository, tag), signal).then(() => true, missingAs(false));
+    if (!found) throw new OciError('MANIFEST_UNKNOWN', `${repository} has no tag ${tag}`, { tag });
+  }
+
+  /**
+   * Tags after `last` in byte order: `n` of them, or all.
+   * @throws OciError NAME_UNKNOWN when nothing was ever pushed to the repository
+   */
+  async list(repository: string, { n, last = '' }: Page, signal: AbortSignal): Promise<TagPage> {
+    const tags: string[] = [];
+    const wanted = n === undefined ? Infinity : n + 1;
+    for await (const tag of this.all(repository, last, Math.min(wanted, batch), signal)) {
+      tags.push(tag);
+      if (tags.length >= wanted) break;
+    }
+    if (tags.length === 0 && last === '') await this.#checkRepository(repository, signal);
+    return n === undefined || tags.length <= n ? { tags, more: false } : { tags: tags.slice(0, n), more: n > 0 };
+  }
+
+  /** Every tag after `after`, in byte order. */
+  async *all(repository: string, after: string, size: number, signal: AbortSignal): AsyncGenerator<string> {
+    for (let last = after; ;) {
+      const names = await this.storage.list(tagsPath(repository), last, size, signal);
+      yield* names.filter(isTag);
+      if (names.length < size) return;
+      last = names.at(-1) ?? '';
+    }
+  }
+
+  async #checkRepository(repository: string, signal: AbortSignal): Promise<void> {
+    const folders = await this.storage.list(manifestsPath(repository), '', 1, signal);
+    if (folders.length === 0)
+      throw new OciError('NAME_UNKNOWN', `there is no repository ${repository}`, { name: repository });
+  }
+}

@@ -1,0 +1,226 @@
+import { randomUUID } from 'node:crypto';
+import type { Digest, DigestAlgorithm } from '@wharfie/shared';
+import { OciError, algorithmOf } from '@wharfie/shared';
+import type { ByteSource, StorageDriver } from '../storage/storage-driver.js';
+import { InvalidOffset, PathNotFound } from '../storage/storage-driver.js';
+import type { Blobs } from './blobs.js';
+import type { KnownHash, RunningHash } from './hashing.js';
+import { consume, fastHash, hashed, resumableHash } from './hashing.js';
+import { blobPath } from './layout.js';
+
+/** An upload as its client knows it: what the signed Location says. The storage has the last word on the size. */
+export interface Upload {
+  id: string;
+  repository: string;
+  /** Bytes that the client was told are kept. */
+  size: number;
+  /** What is known of those bytes. */
+  hash?: KnownHash | undefined;
+  /** The algorithm that the client said it will ask for at the end. */
+  algorithm: DigestAlgorithm;
+}
+
+/** Bytes that a request brings, and where the client says they belong. */
+export interface Chunk {
+  source: ByteSource;
+  /** From `Content-Range`. */
+  range?: { start: number; length: number } | undefined;
+}
+
+/** An upload that does not stand where the client believes: carries where it does, so that the client can go on from there. */
+export class UploadOffsetError extends OciError {
+  constructor(readonly upload: Upload) {
+    super('RANGE_INVALID', `the upload stands at byte ${upload.size}; go on from there`, { offset: upload.size });
+  }
+}
+
+/**
+ * Blobs on their way in. Between two requests an upload exists only in the storage and in its Location, so that each
+ * request may reach another process.
+ */
+export class Uploads {
+  constructor(
+    private readonly storage: StorageDriver,
+    private readonly blobs: Blobs,
+  ) {}
+
+  async begin(repository: string, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Upload> {
+    const id = randomUUID();
+    await this.storage.beginUpload(id, signal);
+    return { id, repository, size: 0, algorithm };
+  }
+
+  /** Where the upload really stands, also after a connection broke. @throws OciError BLOB_UPLOAD_UNKNOWN */
+  async status(upload: Upload, signal: AbortSignal): Promise<Upload> {
+    const size = await this.#orUnknown(upload, this.storage.uploadSize(upload.id, signal));
+    return size === upload.size ? upload : { ...upload, size, hash: undefined };
+  }
+
+  /**
+   * Appends a chunk. A client that counts (with a Content-Range, or with a second chunk) gets a hash whose state can
+   * travel; the usual single stream gets the fast one.
+   * @throws UploadOffsetError the upload stays as it is
+   * @throws OciError BLOB_UPLOAD_UNKNOWN, SIZE_INVALID
+   */
+  async append(upload: Upload, chunk: Chunk, signal: AbortSignal): Promise<Upload> {
+    const current = await this.#standingAt(upload, chunk.range?.start ?? upload.size, signal);
+    const single = current.size === 0 && !chunk.range;
+    const hash = single ? fastHash(current.algorithm) : await this.#resume(current, signal);
+    return this.#append(current, chunk, hash, signal);
+  }
+
+  /**
+   * Ends an upload: with the last chunk, the only one, or none. The blob is in the repository when this returns.
+   * @throws OciError DIGEST_INVALID when the bytes are others; the upload is gone then
+   * @throws UploadOffsetError the upload stays as it is
+   */
+  async finish(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
+    const start = chunk?.range?.start ?? upload.size;
+    const current = await this.#standingAt(upload, start, signal);
+    if (current.size === 0) {
+      await this.#storeWhole(current, digest, chunk, signal);
+    } else {
+      const whole = chunk ? await this.#append(current, chunk, await this.#resume(current, signal), signal) : current;
+      await this.#verify(whole, digest, signal);
+      await this.#orMoved(whole, this.storage.commitUpload(whole.id, whole.size, blobPath(digest), signal), signal);
+    }
+    await this.blobs.link(upload.repository, digest, signal);
+  }
+
+  /** A blob that came in one request, without an upload. @throws OciError DIGEST_INVALID */
+  async store(repository: string, digest: Digest, source: ByteSource, signal: AbortSignal): Promise<void> {
+    await this.#write(digest, { source }, signal);
+    await this.blobs.link(repository, digest, signal);
+  }
+
+  /**
+   * Makes a blob of another repository one of this, or says that it cannot. Whoever asks must be allowed to pull it there.
+   * @param from the other repository; undefined when every repository may be the one
+   */
+  async mount(repository: string, digest: Digest, from: string | undefined, signal: AbortSignal): Promise<boolean> {
+    const found =
+      from === undefined ? await this.blobs.exists(digest, signal) : await this.blobs.find(from, digest, signal);
+    if (!found) return false;
+    await this.blobs.link(repository, digest, signal);
+    return true;
+  }
+
+  /** @throws OciError BLOB_UPLOAD_UNKNOWN */
+  async cancel(upload: Upload, signal: AbortSignal): Promise<void> {
+    await this.#orUnknown(upload, this.storage.cancelUpload(upload.id, signal));
+  }
+
+  async #standingAt(upload: Upload, offset: number, signal: AbortSignal): Promise<Upload> {
+    const current = await this.status(upload, signal);
+    if (current.size !== offset) throw new UploadOffsetError(current);
+    return current;
+  }
+
+  async #append(upload: Upload, chunk: Chunk, hash: RunningHash, signal: AbortSignal): Promise<Upload> {
+    const source = hashed(exactly(chunk), hash);
+    const size = await this.#orMoved(upload, this.storage.appendUpload(upload.id, upload.size, source, signal), signal);
+    return { ...upload, size, hash: hash.known() };
+  }
+
+  /** The hash of what is there, ready for more: from the Location, or by reading once what it does not cover. */
+  async #resume(upload: Upload, signal: AbortSignal): Promise<RunningHash> {
+    if (upload.hash?.state !== undefined) return resumableHash(upload.hash.algorithm, upload.hash.state);
+    const hash = await resumableHash(upload.algorithm);
+    if (upload.size > 0) await consume(await this.storage.readUpload(upload.id, upload.size, signal), hash);
+    return hash;
+  }
+
+  async #storeWhole(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#write(digest, chunk ?? { source: nothing() }, signal);
+    } catch (error) {
+      if (error instanceof OciError && error.code === 'DIGEST_INVALID') await this.cancel(upload, signal);
+      throw error;
+    }
+    await this.cancel(upload, signal);
+  }
+
+  /** Streams bytes to where they belong. They become visible only when they are what the digest says. */
+  async #write(digest: Digest, chunk: Chunk, signal: AbortSignal): Promise<void> {
+    const hash = fastHash(algorithmOf(digest));
+    const approve = (): void => {
+      checkDigest(hash.digest(), digest);
+    };
+    await this.storage.write(blobPath(digest), hashed(exactly(chunk), hash), approve, signal);
+  }
+
+  async #verify(upload: Upload, digest: Digest, signal: AbortSignal): Promise<void> {
+    try {
+      checkDigest(await this.#digest(upload, algorithmOf(digest), signal), digest);
+    } catch (error) {
+      await this.cancel(upload, signal);
+      throw error;
+    }
+  }
+
+  async #digest({ id, size, hash }: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digest> {
+    if (hash?.algorithm === algorithm) {
+      return hash.digest === undefined
+        ? (await resumableHash(algorithm, hash.state)).digest()
+        : `${algorithm}:${hash.digest}`;
+    }
+    const complete = fastHash(algorithm);
+    await consume(await this.storage.readUpload(id, size, signal), complete);
+    return complete.digest();
+  }
+
+  /** Another request has moved the upload meanwhile: says where it stands now. */
+  async #orMoved<T>(upload: Upload, call: Promise<T>, signal: AbortSignal): Promise<T> {
+    try {
+      return await this.#orUnknown(upload, call);
+    } catch (error) {
+      if (error instanceof InvalidOffset) throw new UploadOffsetError(await this.status(upload, signal));
+      throw error;
+    }
+  }
+
+  async #orUnknown<T>(upload: Upload, call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } catch (error) {
+      if (error instanceof PathNotFound) throw unknownUpload(upload.id);
+      throw error;
+    }
+  }
+}
+
+export function unknownUpload(id: string): OciError {
+  return new OciError(
+    'BLOB_UPLOAD_UNKNOWN',
+    `there is no upload ${id}: it has ended, or it never was; begin a new one`,
+    { upload: id },
+  );
+}
+
+/** The bytes of a chunk, which must be as many as its range says. */
+async function* exactly({ source, range }: Chunk): AsyncGenerator<Uint8Array> {
+  let left = range?.length ?? Infinity;
+  for await (const chunk of source) {
+    left -= chunk.length;
+    if (left < 0) throw wrongSize();
+    yield chunk;
+  }
+  if (range && left > 0) throw wrongSize();
+}
+
+function wrongSize(): OciError {
+  return new OciError('SIZE_INVALID', 'the body is not as long as its Content-Range says');
+}
+
+function checkDigest(actual: Digest, expected: Digest): void {
+  if (actual !== expected) {
+    throw new OciError('DIGEST_INVALID', `the content is ${actual}, not ${expected}; nothing was stored`, {
+      digest: actual,
+    });
+  }
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- an async source without bytes
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  yield* [];
+}

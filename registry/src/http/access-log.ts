@@ -1,0 +1,57 @@
+import type { Logger } from '@wharfie/shared';
+import { Counter, Histogram } from '@wharfie/shared';
+import type { Exchange, RefusedExchange } from './exchange.js';
+
+const requests = new Counter({
+  name: 'wharfie_registry_requests_total',
+  help: 'Requests answered, by what they were for',
+  labelNames: ['kind', 'method', 'status'],
+});
+const seconds = new Histogram({
+  name: 'wharfie_registry_request_seconds',
+  help: 'From the head of a request to the end of its answer',
+  labelNames: ['kind', 'method'],
+  buckets: [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 300, 1800],
+});
+const bytes = new Counter({
+  name: 'wharfie_registry_bytes_total',
+  help: 'Bytes on the connections of requests, in and out',
+  labelNames: ['direction'],
+});
+
+/**
+ * Writes one line for the exchange once it is over, and counts it. Neither headers nor the query are written: they hold
+ * tokens and the state of uploads.
+ */
+export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Logger): void {
+  const { id, request, response } = exchange;
+  const { socket, method = '' } = request;
+  const start = performance.now();
+  const [readBefore, writtenBefore] = [socket.bytesRead, socket.bytesWritten];
+  response.once('close', () => {
+    const route = 'route' in exchange ? exchange.route : undefined;
+    const [access] = route?.access ?? [];
+    const kind = route?.kind ?? 'none';
+    const milliseconds = Math.round((performance.now() - start) * 10) / 10;
+    const [bytesIn, bytesOut] = [socket.bytesRead - readBefore, socket.bytesWritten - writtenBefore];
+    requests.inc({ kind, method, status: response.statusCode });
+    seconds.observe({ kind, method }, milliseconds / 1000);
+    bytes.inc({ direction: 'in' }, bytesIn);
+    bytes.inc({ direction: 'out' }, bytesOut);
+    const line = {
+      requestId: id,
+      ...(exchange.identity?.subject ? { user: exchange.identity.subject } : {}),
+      method,
+      kind,
+      ...(access?.type === 'repository' ? { repository: access.name, action: access.actions.join() } : {}),
+      status: response.statusCode,
+      bytesIn,
+      bytesOut,
+      milliseconds,
+      // The proxy left before the answer was complete.
+      ...(response.writableFinished ? {} : { broken: true }),
+    };
+    if (response.statusCode >= 500) logger.warn(line, 'request');
+    else logger.info(line, 'request');
+  });
+}

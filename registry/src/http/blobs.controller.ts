@@ -1,0 +1,76 @@
+import { pipeline } from 'node:stream/promises';
+import { Controller, Delete, Get, Head, Inject, Res } from '@nestjs/common';
+import { OciError, parseRange } from '@wharfie/shared';
+import type { ByteRange } from '@wharfie/shared';
+import type { FastifyReply } from 'fastify';
+import { Blobs } from '../domain/blobs.js';
+import { byteRanges } from './byte-ranges.js';
+import { isKnown } from './conditional.js';
+import type { Exchange } from './exchange.js';
+import { CurrentExchange } from './exchange.js';
+
+/** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs */
+@Controller('blob')
+export class BlobsController {
+  constructor(@Inject(Blobs) private readonly blobs: Blobs) {}
+
+  @Get()
+  get(@CurrentExchange() exchange: Exchange<'blob'>, @Res() reply: FastifyReply): Promise<void> {
+    return this.#answer(exchange, reply);
+  }
+
+  @Head()
+  head(@CurrentExchange() exchange: Exchange<'blob'>, @Res() reply: FastifyReply): Promise<void> {
+    return this.#answer(exchange, reply);
+  }
+
+  @Delete()
+  async delete(
+    @CurrentExchange() { route, response, signal }: Exchange<'blob'>,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    await this.blobs.delete(route.repository, route.digest, signal);
+    reply.hijack();
+    response.writeHead(202, { 'Content-Length': 0 }).end();
+  }
+
+  async #answer({ request, response, route, signal }: Exchange<'blob'>, reply: FastifyReply): Promise<void> {
+    const { repository, digest } = route;
+    const blob = await this.blobs.stat(repository, digest, signal);
+    const etag = `"${digest}"`;
+    const headers = {
+      'Docker-Content-Digest': digest,
+      ETag: etag,
+      'Accept-Ranges': 'bytes',
+      'Cache-Control': 'max-age=31536000, immutable',
+    };
+    if (isKnown(request.headers['if-none-match'], digest)) {
+      reply.hijack();
+      response.writeHead(304, headers).end();
+      return;
+    }
+    const ifRange = request.headers['if-range'];
+    const asked = ifRange === undefined || ifRange === etag ? request.headers.range : undefined;
+    const ranges = parseRange(asked, blob.size);
+    if (ranges?.length === 0) {
+      throw new OciError('RANGE_INVALID', `the blob has ${blob.size} bytes`, undefined, {
+        'Content-Range': `bytes */${blob.size}`,
+      });
+    }
+    const body = byteRanges(ranges, blob.size, 'application/octet-stream', (range) =>
+      this.blobs.read(blob, part(range), signal),
+    );
+    // Opened first: a failure can still be told while no byte has been sent.
+    const source = request.method === 'HEAD' ? undefined : await body.open();
+    reply.hijack();
+    // A body that ends early is an error here, and resets the connection: never a short answer that looks whole.
+    response.strictContentLength = true;
+    response.writeHead(ranges ? 206 : 200, { ...headers, ...body.headers });
+    if (source) await pipeline(source, response);
+    else response.end();
+  }
+}
+
+function part(range: ByteRange | undefined): { start: number; length: number } | undefined {
+  return range && { start: range.start, length: range.end - range.start + 1 };
+}

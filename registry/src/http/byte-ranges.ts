@@ -1,0 +1,59 @@
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import type { ByteRange } from '@wharfie/shared';
+
+/** A body that is the whole of something, a part of it, or several. */
+export interface RangeBody {
+  headers: Record<string, string | number>;
+  open(): Promise<Readable>;
+}
+
+/**
+ * The body that answers `ranges` (undefined for the whole) of `size` bytes. Several parts come as `multipart/byteranges`.
+ * RFC 9110 §14.6
+ */
+export function byteRanges(
+  ranges: readonly ByteRange[] | undefined,
+  size: number,
+  contentType: string,
+  read: (range?: ByteRange) => Promise<Readable>,
+): RangeBody {
+  if (!ranges) return { headers: { 'Content-Type': contentType, 'Content-Length': size }, open: () => read() };
+  const [only, ...others] = ranges;
+  if (only && others.length === 0) {
+    return {
+      headers: {
+        'Content-Type': contentType,
+        'Content-Length': length(only),
+        'Content-Range': contentRange(only, size),
+      },
+      open: () => read(only),
+    };
+  }
+  const boundary = randomBytes(16).toString('hex');
+  const parts = ranges.map((range, index) => ({
+    range,
+    head: `${index === 0 ? '' : '\r\n'}--${boundary}\r\nContent-Range: ${contentRange(range, size)}\r\nContent-Type: ${contentType}\r\n\r\n`,
+  }));
+  const end = `\r\n--${boundary}--\r\n`;
+  const total = parts.reduce((sum, { range, head }) => sum + head.length + length(range), end.length);
+  async function* body(): AsyncGenerator<Uint8Array> {
+    for (const { range, head } of parts) {
+      yield Buffer.from(head);
+      yield* (await read(range)) as AsyncIterable<Uint8Array>;
+    }
+    yield Buffer.from(end);
+  }
+  return {
+    headers: { 'Content-Type': `multipart/byteranges; boundary=${boundary}`, 'Content-Length': total },
+    open: () => Promise.resolve(Readable.from(body(), { objectMode: false })),
+  };
+}
+
+function length({ start, end }: ByteRange): number {
+  return end - start + 1;
+}
+
+function contentRange({ start, end }: ByteRange, size: number): string {
+  return `bytes ${start}-${end}/${size}`;
+}

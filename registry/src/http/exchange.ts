@@ -1,0 +1,83 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import type { Identity, Route, RouteKind } from '@wharfie/shared';
+import { OciError, covers, parseRoute } from '@wharfie/shared';
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+
+/** One request and what is known of it before any controller sees it. */
+export interface Exchange<Kind extends RouteKind = RouteKind> {
+  /** The proxy's id for the request, so that both logs can be read together. */
+  readonly id: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Aborted when the client leaves before it has its answer. */
+  readonly signal: AbortSignal;
+  readonly route: Route<Kind>;
+  readonly identity: Identity;
+}
+
+/** A request that is not served, and why; who asked when that is known. */
+export interface RefusedExchange extends Omit<Exchange, 'route' | 'identity'> {
+  readonly refusal: OciError;
+  readonly identity?: Identity;
+}
+
+const exchanges = new WeakMap<IncomingMessage, Exchange | RefusedExchange>();
+
+/**
+ * Understands a request and decides on it, once: no valid token, no answer, wherever it comes from; and nothing that the
+ * token does not cover.
+ */
+export function beginExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  verify: (token: string) => Identity,
+): Exchange | RefusedExchange {
+  const abort = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) abort.abort(new Error('the client left'));
+  });
+  const base = { id: requestId(request), request, response, signal: abort.signal };
+  const exchange = { ...base, ...decide(request, verify) };
+  exchanges.set(request, exchange);
+  return exchange;
+}
+
+export function exchangeOf(request: IncomingMessage): Exchange | RefusedExchange {
+  const exchange = exchanges.get(request);
+  if (!exchange) throw new Error('a request without an exchange');
+  return exchange;
+}
+
+/** Gives a controller its exchange, which IdentityGuard has let pass. */
+export const CurrentExchange = createParamDecorator((_: unknown, context: ExecutionContext) =>
+  exchangeOf(context.switchToHttp().getRequest<FastifyRequest>().raw),
+);
+
+type Decision = { route: Route; identity: Identity } | { refusal: OciError; identity?: Identity };
+
+function decide(request: IncomingMessage, verify: (token: string) => Identity): Decision {
+  let identity: Identity | undefined;
+  try {
+    identity = verify(/^Bearer ([\w.-]+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '');
+    const route = parseRoute(request.method ?? '', request.url ?? '');
+    const { subject, access } = identity;
+    const uncovered = route.access.find((needed) => !covers(access, needed));
+    if (uncovered) {
+      throw new OciError(
+        'DENIED',
+        `the token of "${subject}" does not allow to ${uncovered.actions.join()} ${uncovered.name}`,
+      );
+    }
+    return { route, identity };
+  } catch (error) {
+    if (!(error instanceof OciError)) throw error;
+    return identity ? { refusal: error, identity } : { refusal: error };
+  }
+}
+
+function requestId(request: IncomingMessage): string {
+  const given = request.headers['x-request-id'];
+  return typeof given === 'string' && /^[\w-]{1,64}$/.test(given) ? given : randomUUID();
+}

@@ -1,0 +1,29 @@
+import type { IncomingMessage } from 'node:http';
+import { OciError } from '@wharfie/shared';
+
+/** The bytes of a body of at most `limit`, as they came. @throws OciError MANIFEST_TOO_LARGE without reading on */
+export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of keptOpen(request)) {
+    size += chunk.length;
+    if (size > limit) throw tooLarge(limit);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** The pieces of a body. Unlike the request itself, it leaves the connection open when its reader stops early. */
+export function keptOpen(request: IncomingMessage): AsyncIterable<Buffer> {
+  return request.iterator({ destroyOnReturn: false });
+}
+
+/** Whether a body follows the request's head. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function tooLarge(limit: number): OciError {
+  return new OciError('MANIFEST_TOO_LARGE', `a manifest may have ${limit} bytes at most`);
+}

@@ -1,0 +1,31 @@
+import { Controller, Get, Inject, Res } from '@nestjs/common';
+import { mediaTypes } from '@wharfie/shared';
+import type { FastifyReply } from 'fastify';
+import { Referrers, referrersIndex } from '../domain/referrers.js';
+import type { Exchange } from './exchange.js';
+import { CurrentExchange } from './exchange.js';
+import { linkNext } from './pagination.js';
+
+/** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers */
+@Controller('referrers')
+export class ReferrersController {
+  constructor(@Inject(Referrers) private readonly referrers: Referrers) {}
+
+  @Get()
+  async list(
+    @CurrentExchange() { route, signal }: Exchange<'referrers'>,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<string> {
+    const { repository, digest, artifactType, page } = route;
+    const { referrers, more } = await this.referrers.list(repository, digest, artifactType, page, signal);
+    if (artifactType !== undefined) void reply.header('OCI-Filters-Applied', 'artifactType');
+    if (more)
+      linkNext(reply, `/v2/${repository}/referrers/${digest}`, {
+        artifactType,
+        n: page.n,
+        last: referrers.at(-1)?.digest,
+      });
+    void reply.header('Content-Type', mediaTypes.ociIndex);
+    return JSON.stringify(referrersIndex(referrers));
+  }
+}

@@ -1,0 +1,3 @@
+/** What the controllers are given. */
+export const LOGGER = Symbol('logger');
+export const UPLOAD_LOCATIONS = Symbol('upload locations');

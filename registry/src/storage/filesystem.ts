@@ -1,0 +1,439 @@
+import { randomUUID } from 'node:crypto';
+import type { BigIntStats } from 'node:fs';
+import { createReadStream } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { copyFile, mkdir, open, readFile, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { Readable } from 'node:stream';
+import { LRUCache } from 'lru-cache';
+import type { ByteSource, ObjectInfo, Part, StorageDriver } from './storage-driver.js';
+import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
+
+/** Bytes gathered before they are written: few system calls, bounded memory. */
+const writeSize = 1024 * 1024;
+const readSize = 512 * 1024;
+/** Names of listed directories that are remembered, over all directories. */
+const rememberedNames = 400_000;
+/** How long a directory must have been at rest for its listing to be remembered: above any file system's time stamps. */
+const restMilliseconds = 1000;
+
+/**
+ * Objects as files below a root that any number of processes may share, on any POSIX file system.
+ *
+ * What is being written lies below `wharfie/`, on the same file system as the objects, and is renamed into place when it
+ * is whole and on the disk. An upload is `wharfie/uploads/<id>/<size>/data`: the folder's name says how many bytes count.
+ * Whoever appends renames that folder to `<size>.<random>` and, when the bytes are on the disk, to the new size. A rename
+ * succeeds for one process only, so this is the lock, and it needs no clean-up: after a crash, or when two append at
+ * once, the next writer takes the folder by the same rename and goes on with a copy of the bytes that count.
+ */
+export class FilesystemDriver implements StorageDriver {
+  readonly #root: string;
+  readonly #temporary: string;
+  readonly #uploads: string;
+  readonly #listings = new LRUCache<string, { modified: bigint; names: string[] }>({
+    maxSize: rememberedNames,
+    sizeCalculation: ({ names }) => names.length + 1,
+  });
+
+  private constructor(root: string) {
+    this.#root = root;
+    this.#temporary = join(root, 'wharfie', 'tmp');
+    this.#uploads = join(root, 'wharfie', 'uploads');
+  }
+
+  /** Makes the root when it is missing. */
+  static async open(root: string): Promise<FilesystemDriver> {
+    const driver = new FilesystemDriver(root);
+    await mkdir(driver.#temporary, { recursive: true });
+    await mkdir(driver.#uploads, { recursive: true });
+    return driver;
+  }
+
+  get(path: string, signal: AbortSignal): Promise<Buffer> {
+    return guarded(path, () => readFile(this.#file(path), { signal }));
+  }
+
+  async put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
+    await this.write(path, once(content), () => undefined, signal);
+  }
+
+  stat(path: string, signal: AbortSignal): Promise<ObjectInfo> {
+    return guarded(path, async () => {
+      signal.throwIfAborted();
+      const info = await stat(this.#file(path));
+      if (!info.isFile()) throw new PathNotFound(path);
+      return { size: info.size };
+    });
+  }
+
+  read(path: string, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
+    return guarded(path, () => openFile(this.#file(path), part, signal));
+  }
+
+  write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal): Promise<void> {
+    return guarded(path, async () => {
+      const target = this.#file(path);
+      const temporary = join(this.#temporary, randomUUID());
+      try {
+        await using(await open(temporary, 'wx', 0o644), async (file) => {
+          await copyInto(file, 0, source, signal);
+          approve();
+          await file.datasync();
+        });
+        signal.throwIfAborted();
+        await this.#place(temporary, target);
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw error;
+      }
+    });
+  }
+
+  list(directory: string, after: string, limit: number, signal: AbortSignal): Promise<string[]> {
+    return guarded(directory, async () => {
+      signal.throwIfAborted();
+      const names = await this.#names(this.#file(directory));
+      const start = firstAfter(names, after);
+      return names.slice(start, start + limit);
+    });
+  }
+
+  delete(path: string, signal: AbortSignal): Promise<void> {
+    return guarded(path, async () => {
+      signal.throwIfAborted();
+      await this.#remove(this.#file(path));
+    });
+  }
+
+  beginUpload(upload: string, signal: AbortSignal): Promise<void> {
+    return guarded(upload, async () => {
+      signal.throwIfAborted();
+      const stage = join(this.#temporary, randomUUID());
+      await mkdir(join(stage, '0'), { recursive: true });
+      await (await open(join(stage, '0', 'data'), 'wx', 0o644)).close();
+      await rename(stage, this.#upload(upload));
+    });
+  }
+
+  uploadSize(upload: string, signal: AbortSignal): Promise<number> {
+    return guarded(upload, async () => {
+      signal.throwIfAborted();
+      return (await this.#state(upload)).size;
+    });
+  }
+
+  appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
+    return guarded(upload, async () => {
+      const claim = await this.#claim(upload, offset);
+      let size = offset;
+      try {
+        size += await using(await open(join(claim, 'data'), 'r+').catch(lost(offset)), async (file) => {
+          await file.truncate(offset);
+          return copyInto(file, offset, source, signal, true);
+        });
+      } catch (error) {
+        const kept = error instanceof Interrupted ? offset + error.written : offset;
+        await this.#release(claim, upload, kept).catch(() => undefined);
+        throw error instanceof Interrupted ? error.cause : error;
+      }
+      await this.#release(claim, upload, size).catch(() => {
+        throw new InvalidOffset(offset);
+      });
+      return size;
+    });
+  }
+
+  readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
+    return guarded(upload, async () => {
+      const { name } = await this.#state(upload);
+      return openFile(join(this.#upload(upload), name, 'data'), { start: 0, length }, signal);
+    });
+  }
+
+  commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
+    return guarded(upload, async () => {
+      const target = this.#file(path);
+      signal.throwIfAborted();
+      const claim = await this.#claim(upload, size);
+      const file = join(claim, 'data');
+      // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
+      if ((await stat(file)).size !== size) throw new InvalidOffset(size);
+      await this.#place(file, target);
+      await rm(this.#upload(upload), { recursive: true, force: true });
+    });
+  }
+
+  cancelUpload(upload: string, signal: AbortSignal): Promise<void> {
+    return guarded(upload, async () => {
+      signal.throwIfAborted();
+      await this.#remove(this.#upload(upload));
+    });
+  }
+
+  async purge(before: Date, signal: AbortSignal): Promise<number> {
+    let purged = 0;
+    for (const folder of [this.#uploads, this.#temporary]) {
+      for (const name of await readdir(folder)) {
+        signal.throwIfAborted();
+        const path = join(folder, name);
+        if ((await lastTouched(path)) >= before.getTime()) continue;
+        await rm(path, { recursive: true, force: true });
+        purged += 1;
+      }
+    }
+    return purged;
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #file(path: string): string {
+    checkPath(path);
+    return join(this.#root, path);
+  }
+
+  #upload(upload: string): string {
+    checkPath(upload);
+    return join(this.#uploads, upload);
+  }
+
+  /** Removes a file or a tree at one stroke: it is gone before its parts are. */
+  async #remove(path: string): Promise<void> {
+    const doomed = join(this.#temporary, randomUUID());
+    await rename(path, doomed);
+    await syncFolder(dirname(path));
+    await rm(doomed, { recursive: true, force: true });
+  }
+
+  /**
+   * Renames a finished file to its place. Folders that are missing are made around it first and appear together with it,
+   * so that a crash never leaves an empty one (which would be a tag without a manifest). Everything is on the disk
+   * afterwards: file, then folders from the innermost outwards.
+   */
+  async #place(file: string, target: string): Promise<void> {
+    for (;;) {
+      const missing = await rename(file, target).then(
+        () => undefined,
+        ifMissing(() => topmostMissing(dirname(target))),
+      );
+      if (missing === undefined) {
+        await syncFolder(dirname(target));
+        return;
+      }
+      const stage = join(this.#temporary, randomUUID());
+      const inside = join(stage, relative(missing, target));
+      await mkdir(dirname(inside), { recursive: true });
+      await rename(file, inside);
+      for (let folder = dirname(inside); ; folder = dirname(folder)) {
+        await syncFolder(folder);
+        if (folder === stage) break;
+      }
+      try {
+        await rename(stage, missing);
+        await syncFolder(dirname(missing));
+        return;
+      } catch (error) {
+        // Another process has made the folder meanwhile: take the file back and put it there.
+        if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
+        await rename(inside, file);
+        await rm(stage, { recursive: true, force: true });
+      }
+    }
+  }
+
+  /** The one folder of an upload: its name, and the size that counts. */
+  async #state(upload: string): Promise<{ name: string; size: number }> {
+    const [name] = await readdir(this.#upload(upload));
+    if (name === undefined) throw new PathNotFound(upload);
+    return { name, size: Number(name.split('.', 1)[0]) };
+  }
+
+  /** Takes an upload for this call, from nobody or from another writer, and returns the folder that is now ours. */
+  async #claim(upload: string, offset: number): Promise<string> {
+    const { name, size } = await this.#state(upload);
+    if (size !== offset) throw new InvalidOffset(offset);
+    const folder = this.#upload(upload);
+    const claim = join(folder, `${offset}.${randomUUID()}`);
+    await rename(join(folder, name), claim).catch(lost(offset));
+    if (name !== String(offset)) {
+      // Another writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
+      const data = join(claim, 'data');
+      await copyFile(data, `${data}.copy`).catch(lost(offset));
+      await truncate(`${data}.copy`, offset).catch(lost(offset));
+      await rename(`${data}.copy`, data).catch(lost(offset));
+    }
+    return claim;
+  }
+
+  /** Gives a claimed upload back with the size that now counts; fails when another writer has taken it. */
+  async #release(claim: string, upload: string, size: number): Promise<void> {
+    await rename(claim, join(this.#upload(upload), String(size)));
+  }
+
+  /** The sorted names of a directory, remembered for as long as its time of change stays the same. */
+  async #names(folder: string): Promise<string[]> {
+    const info = await stat(folder, { bigint: true }).catch(ifMissing(() => undefined));
+    if (!info?.isDirectory()) return [];
+    const known = this.#listings.get(folder);
+    if (known?.modified === info.mtimeNs) return known.names;
+    const names = (await readdir(folder).catch(ifMissing(() => [] as string[]))).sort();
+    if (atRest(info)) this.#listings.set(folder, { modified: info.mtimeNs, names });
+    return names;
+  }
+}
+
+/** A source that failed after bytes of it were written and synced. */
+class Interrupted extends Error {
+  constructor(
+    override readonly cause: unknown,
+    readonly written: number,
+  ) {
+    super('interrupted');
+  }
+}
+
+/**
+ * Writes a source into a file from `offset`, reading on while one write is under way; returns the bytes written.
+ * @param keep sync what came, also when the source fails (which is then thrown as Interrupted)
+ */
+async function copyInto(
+  file: FileHandle,
+  offset: number,
+  source: ByteSource,
+  signal: AbortSignal,
+  keep = false,
+): Promise<number> {
+  let position = offset;
+  let gathered: Uint8Array[] = [];
+  let size = 0;
+  let writing = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    await writing;
+    const [chunks, length, at] = [gathered, size, position];
+    position += length;
+    gathered = [];
+    size = 0;
+    writing = writeAll(file, chunks, length, at);
+    // Awaited at the next flush; until then a failure must not count as unhandled.
+    writing.catch(() => undefined);
+  };
+  let failure: { error: unknown } | undefined;
+  try {
+    for await (const chunk of source) {
+      signal.throwIfAborted();
+      gathered.push(chunk);
+      size += chunk.length;
+      if (size >= writeSize) await flush();
+    }
+  } catch (error) {
+    if (!keep || hasCode(error, 'ENOSPC', 'EDQUOT', 'EIO')) throw error;
+    failure = { error };
+  }
+  if (size > 0) await flush();
+  await writing;
+  if (keep) await file.datasync();
+  if (failure) throw new Interrupted(failure.error, position - offset);
+  return position - offset;
+}
+
+async function writeAll(file: FileHandle, chunks: Uint8Array[], length: number, position: number): Promise<void> {
+  const { bytesWritten } = await file.writev(chunks, position);
+  if (bytesWritten === length) return;
+  // A short write: the disk is almost full, or a signal came. Writing the rest tells which.
+  const rest = Buffer.concat(chunks).subarray(bytesWritten);
+  for (let done = 0; done < rest.length;) {
+    done += (await file.write(rest, done, rest.length - done, position + bytesWritten + done)).bytesWritten;
+  }
+}
+
+async function openFile(file: string, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
+  const handle = await open(file, 'r');
+  if (part?.length === 0) {
+    await handle.close();
+    return Readable.from([]);
+  }
+  const range = part ? { start: part.start, end: part.start + part.length - 1 } : {};
+  return createReadStream(file, { fd: handle, highWaterMark: readSize, signal, ...range });
+}
+
+async function using<T>(file: FileHandle, action: (file: FileHandle) => Promise<T>): Promise<T> {
+  try {
+    return await action(file);
+  } finally {
+    await file.close();
+  }
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- an async source of one piece
+async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield content;
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  await using(await open(folder, 'r'), (handle) => handle.sync());
+}
+
+async function topmostMissing(folder: string): Promise<string> {
+  const parent = dirname(folder);
+  const there = await stat(parent).catch(ifMissing(() => undefined));
+  return there ? folder : topmostMissing(parent);
+}
+
+/** When anything of a file or tree was last written, in milliseconds; a tree that vanishes meanwhile counts as new. */
+async function lastTouched(path: string): Promise<number> {
+  const info = await stat(path).catch(ifMissing(() => undefined));
+  if (!info) return Infinity;
+  if (!info.isDirectory()) return info.mtimeMs;
+  const names = await readdir(path).catch(ifMissing(() => [] as string[]));
+  const times = await Promise.all(names.map((name) => lastTouched(join(path, name))));
+  return Math.max(info.mtimeMs, ...times);
+}
+
+function atRest(info: BigIntStats): boolean {
+  return Date.now() - Number(info.mtimeNs / 1_000_000n) > restMilliseconds;
+}
+
+/** Index of the first name after `last` in a sorted list. */
+function firstAfter(names: readonly string[], last: string): number {
+  let [low, high] = [0, names.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((names[middle] ?? '') > last) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+function hasCode(error: unknown, ...codes: string[]): boolean {
+  return codes.includes((error as NodeJS.ErrnoException | undefined)?.code ?? '');
+}
+
+/** A missing file is an answer, not a failure. */
+function ifMissing<T>(answer: () => T): (error: unknown) => T {
+  return (error) => {
+    if (!hasCode(error, 'ENOENT', 'ENOTDIR')) throw error;
+    return answer();
+  };
+}
+
+/** Another writer has taken the upload between two steps of ours. */
+function lost(offset: number): (error: unknown) => never {
+  return (error) => {
+    throw hasCode(error, 'ENOENT') ? new InvalidOffset(offset) : error;
+  };
+}
+
+/** Runs a file operation and speaks of its failure in the driver's words. */
+async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) throw new PathNotFound(path);
+    if (hasCode(error, 'ENOSPC', 'EDQUOT')) throw new StorageFull('the storage has no room left', { cause: error });
+    if (hasCode(error, 'EACCES', 'EPERM', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE')) {
+      throw new StorageUnavailable(`the storage failed: ${(error as Error).message}`, { cause: error });
+    }
+    throw error;
+  }
+}

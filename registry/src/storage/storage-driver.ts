@@ -1,0 +1,137 @@
+import type { Readable } from 'node:stream';
+
+/** A part of an object: `length` bytes from `start`. */
+export interface Part {
+  start: number;
+  length: number;
+}
+
+export interface ObjectInfo {
+  /** In bytes. */
+  size: number;
+}
+
+/** What is written piece by piece: a request's body, or any other source of bytes. */
+export type ByteSource = AsyncIterable<Uint8Array>;
+
+/**
+ * Bytes under paths: all that the domain asks of a storage. Paths are relative, of plain components joined by `/`.
+ *
+ * - Objects appear and are replaced as a whole: a reader sees the old content or the new, never a mixture or a part.
+ * - What a call has acknowledged survives the death of this process at once, and objects (not unfinished uploads) the
+ *   machine's too.
+ * - Any number of processes may use one storage at the same time; nothing is kept in a process.
+ *
+ * Beside what a method names, it may throw StorageUnavailable, StorageFull and InvalidPath, or the signal's reason.
+ */
+export interface StorageDriver {
+  /** The whole of a small object. @throws PathNotFound */
+  get(path: string, signal: AbortSignal): Promise<Buffer>;
+
+  /** Writes a small object, or replaces it. */
+  put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void>;
+
+  /** @throws PathNotFound */
+  stat(path: string, signal: AbortSignal): Promise<ObjectInfo>;
+
+  /**
+   * The bytes of an object, or of a part that lies within it. The stream fails when bytes are missing; whoever opens it
+   * reads it to its end or destroys it.
+   * @throws PathNotFound
+   */
+  read(path: string, part: Part | undefined, signal: AbortSignal): Promise<Readable>;
+
+  /**
+   * Streams an object to its path. When all bytes of `source` are taken, `approve` is called: the object becomes visible
+   * only after it returned; when it (or the source) throws, nothing has happened.
+   */
+  write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal): Promise<void>;
+
+  /**
+   * The names directly below a directory, those after `after`, in byte order, at most `limit`. A page costs a page. An
+   * empty list when there is no such directory. A listing may lag behind on some storages: nothing's correctness may rest
+   * on it.
+   */
+  list(directory: string, after: string, limit: number, signal: AbortSignal): Promise<string[]>;
+
+  /** Removes an object, or everything below a directory. @throws PathNotFound */
+  delete(path: string, signal: AbortSignal): Promise<void>;
+
+  /** Begins an upload. Its name is one component; no two begin with the same. */
+  beginUpload(upload: string, signal: AbortSignal): Promise<void>;
+
+  /** How many bytes of an upload are kept. @throws PathNotFound */
+  uploadSize(upload: string, signal: AbortSignal): Promise<number>;
+
+  /**
+   * Appends to an upload and returns its new size. Of several writers at one offset exactly one succeeds, and their bytes
+   * never mix. When the source fails, what came before is kept and the failure passed on.
+   * @throws PathNotFound
+   * @throws InvalidOffset when the upload is not `offset` bytes long, or another writer was faster
+   */
+  appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number>;
+
+  /** The first `length` bytes of an upload. @throws PathNotFound */
+  readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable>;
+
+  /**
+   * Makes an upload of `size` bytes the object at `path`, without moving its bytes through this process, and ends it.
+   * @throws PathNotFound
+   * @throws InvalidOffset when the upload is not `size` bytes long
+   */
+  commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void>;
+
+  /** Ends an upload and removes what it kept. @throws PathNotFound */
+  cancelUpload(upload: string, signal: AbortSignal): Promise<void>;
+
+  /** Removes what uploads and writes left that nobody has touched since `before`; returns how many. */
+  purge(before: Date, signal: AbortSignal): Promise<number>;
+
+  /** Frees what the driver holds open. */
+  close(): Promise<void>;
+}
+
+/** There is nothing under this path. */
+export class PathNotFound extends Error {
+  override readonly name = 'PathNotFound';
+
+  constructor(readonly path: string) {
+    super(`${path} is not in the storage`);
+  }
+}
+
+/** No object can have this path. */
+export class InvalidPath extends Error {
+  override readonly name = 'InvalidPath';
+
+  constructor(path: string) {
+    super(`${JSON.stringify(path)} is not a path of the storage`);
+  }
+}
+
+/** An upload does not stand where the caller believes. */
+export class InvalidOffset extends Error {
+  override readonly name = 'InvalidOffset';
+
+  constructor(readonly offset: number) {
+    super(`the upload does not stand at ${offset}`);
+  }
+}
+
+/** The storage cannot do its work just now. */
+export class StorageUnavailable extends Error {
+  override readonly name = 'StorageUnavailable';
+}
+
+/** The storage has no room. */
+export class StorageFull extends Error {
+  override readonly name = 'StorageFull';
+}
+
+/** Refuses what could leave the storage's root or mean something to a file system. */
+export function checkPath(path: string): void {
+  const valid = path
+    .split('/')
+    .every((part) => part !== '' && part !== '.' && part !== '..' && Buffer.byteLength(part) <= 255);
+  if (!valid || /[\0\\]/.test(path)) throw new InvalidPath(path);
+}

@@ -1,0 +1,30 @@
+import type { IncomingMessage } from 'node:http';
+
+/** How much of a refused body is read and dropped, so that a client that sends before it reads finds the answer. */
+const mostDrained = 64 * 1024 * 1024;
+const longestDrain = 5_000;
+
+/**
+ * Reads and drops the rest of a body that nobody wants, within bounds. Closing at once would make the client's system
+ * discard the answer along with what the client still sends. https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+ */
+export function drain(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let drained = 0;
+    const done = () => {
+      clearTimeout(timer);
+      request.removeListener('data', count).pause();
+      resolve();
+    };
+    const count = (chunk: Buffer) => {
+      drained += chunk.length;
+      if (drained > mostDrained) done();
+    };
+    const timer = setTimeout(done, longestDrain);
+    if (request.destroyed || request.complete) {
+      done();
+      return;
+    }
+    request.once('end', done).once('close', done).on('data', count).resume();
+  });
+}
