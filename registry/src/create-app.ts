@@ -56,6 +56,7 @@ export async function createApp(
       return 'refusal' in exchange ? '/refused' : `/${exchange.route.kind}`;
     },
   });
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- Nest's options are a class by name only
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(storage, secret, logger), adapter, {
     logger: false,
     bodyParser: false,

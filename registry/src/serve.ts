@@ -14,7 +14,7 @@ export interface Serving {
 export async function serve(settings: RegistrySettings, logger: Logger): Promise<Serving> {
   const storage = await createDriver(settings);
   const app = await createApp(storage, await loadSecret(settings.secretFile), logger);
-  const server = app.getHttpServer() as Server;
+  const server = app.getHttpServer();
   await listen(server, settings.registryListen, 'WHARFIE_REGISTRY_LISTEN');
   return {
     close: async (seconds) => {

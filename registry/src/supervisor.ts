@@ -36,7 +36,7 @@ export async function supervise(settings: RegistrySettings): Promise<void> {
       settings.registryAdminListen,
       'WHARFIE_REGISTRY_ADMIN_LISTEN',
       async () => registry.unready() ?? (await unusable(storage, AbortSignal.timeout(probeTimeout))),
-      registry.metrics,
+      () => registry.metrics(),
     );
   } catch (error) {
     await registry.close(0);

@@ -349,12 +349,15 @@ async function writeAll(file: FileHandle, chunks: Uint8Array[], length: number, 
 
 async function openFile(file: string, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
   const handle = await open(file, 'r');
-  if (part?.length === 0) {
-    await handle.close();
-    return Readable.from([]);
+  const info = await handle.stat();
+  const { start, length } = part ?? { start: 0, length: info.size };
+  if (info.isFile() && length > 0 && start + length <= info.size) {
+    return createReadStream(file, { fd: handle, highWaterMark: readSize, signal, start, end: start + length - 1 });
   }
-  const range = part ? { start: part.start, end: part.start + part.length - 1 } : {};
-  return createReadStream(file, { fd: handle, highWaterMark: readSize, signal, ...range });
+  await handle.close();
+  if (!info.isFile()) throw new PathNotFound(file);
+  if (length > 0) throw new StorageUnavailable(`${file} has ${info.size} bytes where ${start + length} should be`);
+  return Readable.from([]);
 }
 
 async function using<T>(file: FileHandle, action: (file: FileHandle) => Promise<T>): Promise<T> {

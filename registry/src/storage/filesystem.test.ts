@@ -1,0 +1,61 @@
+import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FilesystemDriver } from './filesystem.js';
+import { describeDriver, pieces } from './testing/driver-contract.js';
+
+const signal = new AbortController().signal;
+let root: string;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'wharfie-fs-'));
+});
+afterAll(() => rm(root, { recursive: true }));
+
+describeDriver('filesystem', () => FilesystemDriver.open(root));
+
+describe('filesystem', () => {
+  it('leaves no temporary file behind, also after failures', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.put('left/over', Buffer.from('x'), signal);
+    await driver
+      .write(
+        'left/failed',
+        pieces('x', () => Promise.reject(new Error('no'))),
+        () => undefined,
+        signal,
+      )
+      .catch(() => undefined);
+    await driver.delete('left', signal);
+    expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
+  });
+
+  it('goes on after a writer that was killed', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.beginUpload('killed', signal);
+    await driver.appendUpload('killed', 0, pieces('abc'), signal);
+    // What a killed process leaves: a claim that nobody gives back, and bytes that were never acknowledged.
+    const never = new Promise<void>(() => undefined);
+    void driver.appendUpload(
+      'killed',
+      3,
+      pieces('lost'.repeat(1_000_000), () => never),
+      signal,
+    );
+    await expect.poll(() => readdir(join(root, 'wharfie', 'uploads', 'killed'))).not.toEqual(['3']);
+    const other = await FilesystemDriver.open(root);
+    expect(await other.uploadSize('killed', signal)).toBe(3);
+    expect(await other.appendUpload('killed', 3, pieces('def'), signal)).toBe(6);
+    await other.commitUpload('killed', 6, 'killed/data', signal);
+    expect((await other.get('killed/data', signal)).toString()).toBe('abcdef');
+  });
+
+  it('purges temporary files of processes that were killed long ago', async () => {
+    const driver = await FilesystemDriver.open(root);
+    const file = join(root, 'wharfie', 'tmp', 'left');
+    await writeFile(file, 'x');
+    await utimes(file, new Date(0), new Date(0));
+    await driver.purge(new Date(Date.now() - 60_000), signal);
+    expect(await readdir(join(root, 'wharfie', 'tmp'))).not.toContain('left');
+  });
+});
