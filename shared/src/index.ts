@@ -1,10 +1,12 @@
 export * from './admin-server.js';
 export * from './digest.js';
+export * from './drain.js';
 export * from './identity.js';
 export * from './listen.js';
 export * from './listen-address.js';
 export * from './logger.js';
 export * from './media-types.js';
+export * from './metrics.js';
 export * from './oci-error.js';
 export * from './permission.js';
 export * from './range.js';
@@ -14,3 +16,4 @@ export * from './routes.js';
 export * from './secret.js';
 export * from './settings.js';
 export * from './settings-error.js';
+export * from './unknown-variables.js';

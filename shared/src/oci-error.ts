@@ -28,6 +28,7 @@ const table = {
   BAD_GATEWAY: [502, 'UNAVAILABLE'],
   BAD_REQUEST: [400, 'UNSUPPORTED'],
   CONTENT_TOO_LARGE: [413, 'SIZE_INVALID'],
+  EXPECTATION_FAILED: [417, 'UNSUPPORTED'],
   HEADERS_TOO_LARGE: [431, 'SIZE_INVALID'],
   INSUFFICIENT_STORAGE: [507, 'UNAVAILABLE'],
   NOT_FOUND: [404, 'UNSUPPORTED'],
@@ -69,7 +70,7 @@ export class OciError extends Error {
  * A detail that is a list becomes one entry an element, as the specification has it for missing blobs.
  */
 export function errorEnvelope(error: OciError, requestId?: string): { errors: ErrorEntry[] } {
-  const details = Array.isArray(error.detail) ? error.detail : [error.detail];
+  const details = Array.isArray(error.detail) && error.detail.length > 0 ? error.detail : [error.detail];
   return {
     errors: details.map((detail: unknown) => ({
       code: error.code,

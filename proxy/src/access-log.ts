@@ -1,0 +1,50 @@
+import type { Logger } from '@wharfie/shared';
+import type { Exchange } from './exchange.js';
+import type { Metrics } from './metrics.js';
+
+/**
+ * Writes one line for the exchange once it is over, and counts it. Neither headers nor the query are written: they hold
+ * passwords and the state of uploads.
+ */
+export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics): void {
+  const { id, request, response } = exchange;
+  const start = performance.now();
+  const { remoteAddress } = request.socket;
+  response.once('close', () => {
+    const { route, user, login, bytesIn, bytesOut } = exchange;
+    const { method = '' } = request;
+    const milliseconds = Math.round((performance.now() - start) * 10) / 10;
+    metrics.count({
+      kind: route?.kind ?? 'none',
+      method,
+      status: response.statusCode,
+      login,
+      bytesIn,
+      bytesOut,
+      milliseconds,
+    });
+    const line = {
+      requestId: id,
+      remote: remoteAddress,
+      ...(user !== undefined && { user }),
+      login,
+      method,
+      kind: route?.kind ?? 'none',
+      ...(route && 'repository' in route && { repository: route.repository }),
+      ...actionOf(exchange),
+      status: response.statusCode,
+      bytesIn,
+      bytesOut,
+      milliseconds,
+      // The client, or the registry, left before the answer was complete.
+      ...(!response.writableFinished && { broken: true }),
+    };
+    if (response.statusCode >= 500) log.warn(line, 'request');
+    else log.info(line, 'request');
+  });
+}
+
+function actionOf({ route }: Exchange): { action?: string } {
+  const [access] = route?.access ?? [];
+  return access?.type === 'repository' ? { action: access.actions.join() } : {};
+}

@@ -1,0 +1,100 @@
+import type { OciError, Route } from '@wharfie/shared';
+import { text } from 'node:stream/consumers';
+import { decide, type Asker } from './access/decide.js';
+import type { Policy } from './access/policy.js';
+import type { Exchange } from './exchange.js';
+import { badGateway, unavailable } from './forward.js';
+import { ownHeaders } from './headers.js';
+import { isUnreachable, type Upstreams } from './upstreams.js';
+
+const defaultPage = 100;
+const maxPage = 1000;
+/** Entries asked of the registry at once. */
+const registryPage = 1000;
+
+/**
+ * Answers the catalog with what the asker may pull, read from the registry's own catalog page by page. There is a link to
+ * a next page only when that holds something.
+ * @throws OciError when the registry cannot be asked
+ */
+export async function answerCatalog(
+  exchange: Exchange,
+  { page }: Route<'catalog'>,
+  { policy, asker }: { policy: Policy; asker: Asker },
+  upstreams: Upstreams,
+  token: string,
+): Promise<void> {
+  const { response } = exchange;
+  const leaving = new AbortController();
+  response.once('close', () => {
+    leaving.abort();
+  });
+  const n = Math.min(page.n ?? defaultPage, maxPage);
+  const registry = registryCatalog(exchange, upstreams, token, page.last, leaving.signal);
+  const repositories: string[] = [];
+  let more = false;
+  if (n > 0) {
+    for await (const repository of registry) {
+      if (!decide(policy, asker, 'pull', repository).allowed) continue;
+      if (repositories.length === n) {
+        more = true;
+        break;
+      }
+      repositories.push(repository);
+    }
+  }
+  const body = Buffer.from(JSON.stringify({ repositories }));
+  exchange.bytesOut += body.length;
+  response.writeHead(200, {
+    ...ownHeaders(exchange.id),
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+    ...(more && { Link: nextLink(n, repositories.at(-1) ?? '') }),
+  });
+  response.end(body);
+}
+
+/** https://distribution.github.io/distribution/spec/api/#pagination */
+function nextLink(n: number, last: string): string {
+  return `</v2/_catalog?n=${n}&last=${encodeURIComponent(last)}>; rel="next"`;
+}
+
+/** Every repository after `last`, in the registry's order. */
+async function* registryCatalog(
+  exchange: Exchange,
+  upstreams: Upstreams,
+  token: string,
+  last: string | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  const headers = { Authorization: `Bearer ${token}`, 'X-Request-Id': exchange.id, Accept: 'application/json' };
+  for (let after = last; ;) {
+    const query = after === undefined ? '' : `&last=${encodeURIComponent(after)}`;
+    const page = await fetchPage(upstreams, `/v2/_catalog?n=${registryPage}${query}`, headers, signal);
+    yield* page.repositories;
+    const end = page.repositories.at(-1);
+    if (!page.more || end === undefined) return;
+    after = end;
+  }
+}
+
+async function fetchPage(
+  upstreams: Upstreams,
+  path: string,
+  headers: Record<string, string>,
+  signal: AbortSignal,
+): Promise<{ repositories: string[]; more: boolean }> {
+  try {
+    const answer = await upstreams.get(path, headers, signal);
+    const body = await text(answer);
+    if (answer.statusCode !== 200) throw new Error(`the registry's catalog answers ${String(answer.statusCode)}`);
+    const { repositories } = JSON.parse(body) as { repositories: string[] };
+    return { repositories, more: answer.headers['link'] !== undefined };
+  } catch (error) {
+    throw isUnreachable(error) ? unavailable() : catalogFailure(error);
+  }
+}
+
+function catalogFailure(cause: unknown): OciError {
+  return Object.assign(badGateway(), { cause });
+}

@@ -1,0 +1,95 @@
+import { errorEnvelope, OciError } from '@wharfie/shared';
+import { randomUUID } from 'node:crypto';
+import { createServer, STATUS_CODES, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { Duplex } from 'node:stream';
+import type { TlsOptions } from 'node:tls';
+import { ownHeaders } from './headers.js';
+
+export interface DoorOptions {
+  tls?: TlsOptions;
+  /** Milliseconds without a byte in either direction after which a connection with a request under way is closed. */
+  idle: number;
+  /** Milliseconds that the head of a request may take. */
+  headers: number;
+}
+
+/** How long a connection waits for its next request: more than the minute after which balancers give up on theirs. */
+const keepAlive = 75_000;
+const maxHeaderSize = 16 * 1024;
+/** How long a client that sent nonsense gets to read the answer. */
+const lastWord = 1_000;
+
+/** The public server, with its limits. Whoever serves it listens to its requests. */
+export function createDoor({ tls, idle, headers }: DoorOptions): Server {
+  const options: ServerOptions = {
+    maxHeaderSize,
+    insecureHTTPParser: false,
+    keepAliveTimeout: keepAlive,
+    headersTimeout: headers,
+    // Node's 300 s would cut long uploads; `timeout` below closes what stands still.
+    requestTimeout: 0,
+    connectionsCheckingInterval: Math.min(headers, 5_000),
+    // We look at it ourselves, because Node would answer without an envelope.
+    requireHostHeader: false,
+  };
+  const server = tls ? createTlsServer({ ...options, ...tls, handshakeTimeout: 10_000 }) : createServer(options);
+  server.timeout = idle;
+  answerMalformed(server);
+  server.on('connect', (_request, socket: Duplex) => {
+    sayLast(
+      socket,
+      new OciError('UNSUPPORTED', 'this is a registry, not a way to other hosts', undefined, { Allow: 'GET, HEAD' }),
+    );
+  });
+  // There is no listener for `upgrade`: so Node serves such a request as if it had not asked for another protocol.
+  return server;
+}
+
+/** Answers what is not HTTP in the same form as everything else, then closes the connection. */
+function answerMalformed(server: Server): void {
+  const current = new WeakMap<Duplex, ServerResponse>();
+  const remember = (_request: unknown, response: ServerResponse) => {
+    if (response.socket) current.set(response.socket, response);
+  };
+  for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, remember);
+  const answered = new WeakSet<Duplex>();
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (answered.has(socket)) return;
+    answered.add(socket);
+    const response = current.get(socket);
+    const midAnswer = response !== undefined && response.headersSent && !response.writableFinished;
+    if (error.code === 'ECONNRESET' || !socket.writable || midAnswer) socket.destroy();
+    else sayLast(socket, malformed(error));
+  });
+}
+
+function malformed({ code }: NodeJS.ErrnoException): OciError {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return new OciError('HEADERS_TOO_LARGE', `the head of a request may have ${maxHeaderSize} bytes`);
+  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new OciError('REQUEST_TIMEOUT', 'the head of the request took too long to arrive');
+  }
+  return new OciError('BAD_REQUEST', 'this is not a request as HTTP/1.1 has it');
+}
+
+function sayLast(socket: Duplex, error: OciError): void {
+  const requestId = randomUUID();
+  const body = JSON.stringify(errorEnvelope(error, requestId));
+  const headers = {
+    ...ownHeaders(requestId),
+    ...error.headers,
+    'Content-Type': 'application/json',
+    'Content-Length': String(Buffer.byteLength(body)),
+    Connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.on('error', () => undefined);
+  socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`);
+  // Not at once: the client's system would discard the answer along with what the client still sends.
+  const timer = setTimeout(() => socket.destroy(), lastWord);
+  socket.once('close', () => {
+    clearTimeout(timer);
+  });
+}

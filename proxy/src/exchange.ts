@@ -1,0 +1,48 @@
+import type { Route } from '@wharfie/shared';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
+import { hasBody } from './headers.js';
+
+/** How far a login got: `none` without credentials, `failed` when it could not be checked. */
+export type Login = 'none' | 'accepted' | 'refused' | 'failed';
+
+/** One request and its answer, and what is known of them so far. */
+export interface Exchange {
+  /** Always our own: what a client sends under this name could be anything. */
+  readonly id: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** The client waits for `100 Continue` before it sends its body. */
+  readonly expectsContinue: boolean;
+  route?: Route;
+  login: Login;
+  /** The account, once its password was found right. */
+  user?: string;
+  /** Bytes of bodies. */
+  bytesIn: number;
+  bytesOut: number;
+}
+
+export function beginExchange(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Exchange {
+  return { id: randomUUID(), request, response, expectsContinue, login: 'none', bytesIn: 0, bytesOut: 0 };
+}
+
+/** Whether some of the request's body has not arrived yet. */
+export function bodyOutstanding({ request }: Exchange): boolean {
+  return hasBody(request) && !request.complete;
+}
+
+/** Whether nobody waits for the answer any more. */
+export function clientLeft({ response }: Exchange): boolean {
+  return response.destroyed || response.socket?.destroyed !== false;
+}
+
+/** Ends the connection so that the client cannot take half an answer for a whole one. */
+export function resetClient({ request }: Exchange): void {
+  const { socket } = request;
+  if (socket.destroyed) return;
+  // Where only the end of the connection ends an answer, as in HTTP/1.0, an orderly one would lie.
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
+}

@@ -1,0 +1,85 @@
+import { SettingsError } from '@wharfie/shared';
+import { access, chmod, constants, mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { defaultPolicy } from './access/policy.js';
+import { editFile } from './files/replace-file.js';
+import { setHash } from './htpasswd/file.js';
+import { accountNameProblem, generatePassword, hashPassword, passwordProblem } from './htpasswd/password.js';
+
+/** The files that say who may come in. */
+export interface DataFiles {
+  htpasswd: string;
+  access: string;
+}
+
+export interface FirstAccount {
+  user: string;
+  /** A random one when undefined. */
+  password: string | undefined;
+}
+
+export function dataFiles(data: string): DataFiles {
+  return { htpasswd: join(data, 'htpasswd'), access: join(data, 'access.yml') };
+}
+
+/**
+ * Makes the data folder, for this user alone, when there is none.
+ * @throws SettingsError when nothing can be written there
+ */
+export async function ensureDataFolder(data: string): Promise<void> {
+  try {
+    const made = await mkdir(data, { recursive: true, mode: 0o700 });
+    if (made !== undefined) await chmod(data, 0o700);
+    if (!(await stat(data)).isDirectory()) throw new Error('it is no folder');
+    await access(data, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const remedy = 'give it to the user that runs this, or set WHARFIE_DATA to a folder that may be written';
+    throw new SettingsError('WHARFIE_DATA', `${data} cannot be made or written (${code ?? message}): ${remedy}`);
+  }
+}
+
+/**
+ * Makes access.yml and htpasswd where they are missing: the first start is a start without them. The account comes last, so
+ * that nothing can fail between its making and the one time that its password is shown.
+ * @returns the random password of the account that was made; undefined when there was one, or when it was given
+ * @throws SettingsError
+ */
+export async function ensureFirstAccount(files: DataFiles, first: FirstAccount): Promise<string | undefined> {
+  await ensure(files.access, () => defaultPolicy(first.user));
+  if (await exists(files.htpasswd)) return undefined;
+  const nameProblem = accountNameProblem(first.user);
+  if (nameProblem) throw new SettingsError('WHARFIE_ADMIN_USER', `the name ${nameProblem}`);
+  const problem = first.password === undefined ? undefined : passwordProblem(first.password);
+  if (problem) throw new SettingsError('WHARFIE_ADMIN_PASSWORD', problem);
+  const password = first.password ?? generatePassword();
+  const line = setHash('', first.user, await hashPassword(password));
+  const made = await ensure(files.htpasswd, () => line);
+  return made && first.password === undefined ? password : undefined;
+}
+
+/** Whether the file was made; another process may do the same at the same time. */
+async function ensure(path: string, content: () => string): Promise<boolean> {
+  if (await exists(path)) return false;
+  let made = false;
+  try {
+    await editFile(path, (text) => {
+      made = text === undefined;
+      return text ?? content();
+    });
+  } catch (error) {
+    throw new SettingsError('WHARFIE_DATA', `${path} cannot be made: ${(error as Error).message}`);
+  }
+  return made;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return false;
+      throw new SettingsError('WHARFIE_DATA', `${path} cannot be looked at (${code ?? 'unknown'})`);
+    },
+  );
+}

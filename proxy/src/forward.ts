@@ -1,0 +1,126 @@
+import { OciError, type Logger } from '@wharfie/shared';
+import httpProxy from 'http-proxy';
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
+import { ownHeaders, requestHeaders, responseHeaders } from './headers.js';
+import { drain, refuse } from './refuse.js';
+import { isUnreachable, type Upstream, type Upstreams } from './upstreams.js';
+
+interface Attempt {
+  exchange: Exchange;
+  upstream: Upstream;
+  number: number;
+  sent?: ClientRequest;
+  answered?: true;
+}
+
+/**
+ * Passes requests on to a registry and its answers back, both as streams. http-proxy makes the request; the answer is
+ * written here, because it leaves the other side waiting when one side dies.
+ */
+export class Forwarder {
+  readonly #proxy = httpProxy.createProxyServer({ selfHandleResponse: true, toProxy: true, prependPath: false });
+  readonly #attempts = new WeakMap<IncomingMessage, Attempt>();
+
+  /** @param idle milliseconds without a byte from the registry after which it counts as dead */
+  constructor(
+    private readonly upstreams: Upstreams,
+    private readonly idle: number,
+    private readonly log: Logger,
+  ) {
+    this.#proxy.on('proxyReq', (sent, request) => {
+      this.#onSent(sent, request);
+    });
+    this.#proxy.on('proxyRes', (answer, request) => {
+      const attempt = this.#attempts.get(request);
+      if (attempt) void this.#onAnswer(attempt, answer);
+    });
+  }
+
+  /** Sends the request with `token` as the one thing that says who asks, and answers the client, whatever comes. */
+  forward(exchange: Exchange, token: string): void {
+    const { request, response, id } = exchange;
+    request.on('data', (chunk: Buffer) => (exchange.bytesIn += chunk.length));
+    request.headers = requestHeaders(request, token, id) as IncomingMessage['headers'];
+    if (exchange.expectsContinue) response.writeContinue();
+    this.#attempt(exchange, 1);
+  }
+
+  #attempt(exchange: Exchange, number: number): void {
+    const upstream = this.upstreams.next();
+    const attempt: Attempt = { exchange, upstream, number };
+    this.#attempts.set(exchange.request, attempt);
+    exchange.response.once('close', () => {
+      if (!exchange.response.writableFinished) attempt.sent?.destroy();
+    });
+    const options = { target: upstream, agent: this.upstreams.agent(upstream) };
+    this.#proxy.web(exchange.request, exchange.response, options, (error) => {
+      this.#onError(attempt, error);
+    });
+  }
+
+  #onSent(sent: ClientRequest, request: IncomingMessage): void {
+    const attempt = this.#attempts.get(request);
+    if (!attempt) return;
+    attempt.sent = sent;
+    sent.setTimeout(this.idle, () => {
+      sent.destroy(Object.assign(new Error('the registry was silent for too long'), { code: 'REGISTRY_SILENT' }));
+    });
+    if (clientLeft(attempt.exchange)) sent.destroy();
+  }
+
+  async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {
+    const { exchange, sent } = attempt;
+    const { request, response, id } = exchange;
+    attempt.answered = true;
+    // A registry that answers before it has read everything will not read the rest.
+    const early = bodyOutstanding(exchange);
+    const headers = responseHeaders(answer, ownHeaders(id));
+    response.writeHead(
+      answer.statusCode ?? 502,
+      answer.statusMessage,
+      early ? [...headers, 'Connection', 'close'] : headers,
+    );
+    answer.on('data', (chunk: Buffer) => (exchange.bytesOut += chunk.length));
+    try {
+      await pipeline(answer, response, { end: !early });
+    } catch (error) {
+      if (!clientLeft(exchange)) this.log.warn({ requestId: id, err: error }, 'the registry broke off an answer');
+      sent?.destroy();
+      resetClient(exchange);
+      return;
+    }
+    if (!early) return;
+    request.unpipe();
+    sent?.destroy();
+    await drain(request);
+    response.end();
+  }
+
+  #onError(attempt: Attempt, error: NodeJS.ErrnoException): void {
+    const { exchange, upstream, number, sent } = attempt;
+    // Once there is an answer, the connection's fate shows in the answer's own stream.
+    if (attempt.answered || clientLeft(exchange) || this.#attempts.get(exchange.request) !== attempt) return;
+    const refused = isUnreachable(error);
+    if (refused) this.upstreams.refused(upstream);
+    const { request, response } = exchange;
+    const repeatable = (request.method === 'GET' || request.method === 'HEAD') && !response.headersSent;
+    if (repeatable && this.upstreams.maySendAgain(error, sent, number)) {
+      this.#attempt(exchange, number + 1);
+      return;
+    }
+    this.log.warn({ requestId: exchange.id, err: error }, 'the registry did not answer');
+    request.unpipe();
+    void refuse(exchange, refused ? unavailable() : badGateway());
+  }
+}
+
+export function unavailable(): OciError {
+  const message = 'the registry behind this proxy is not running or cannot be reached; try again in a few seconds';
+  return new OciError('UNAVAILABLE', message, undefined, { 'Retry-After': '5' });
+}
+
+export function badGateway(): OciError {
+  return new OciError('BAD_GATEWAY', 'the registry behind this proxy broke off without an answer; try again');
+}

@@ -1,0 +1,96 @@
+import { OciError } from '@wharfie/shared';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+
+/** What the registry reads of a request, besides its body. Everything else that a client sends ends here. */
+const forwarded = [
+  'accept',
+  'content-range',
+  'content-type',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'range',
+  'user-agent',
+];
+
+/** Headers of one connection, which say nothing about the next. https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1 */
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+const withBody = new Set(['POST', 'PUT', 'PATCH']);
+
+/** Headers that every answer of the door carries, whoever made it. */
+export function ownHeaders(requestId: string): Record<string, string> {
+  return {
+    'Docker-Distribution-API-Version': 'registry/2.0',
+    'X-Content-Type-Options': 'nosniff',
+    'X-Request-Id': requestId,
+  };
+}
+
+/**
+ * Refuses what two HTTP parsers could understand differently, where Node's own parser lets it pass.
+ * @throws OciError
+ */
+export function checkFraming(request: IncomingMessage): void {
+  const { headers, rawHeaders, httpVersion, method = '' } = request;
+  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
+  // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+  if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) {
+    throw new OciError('BAD_REQUEST', 'a request needs exactly one Host header');
+  }
+  const coding = headers['transfer-encoding'];
+  if (coding !== undefined && (httpVersion === '1.0' || coding.toLowerCase() !== 'chunked')) {
+    throw new OciError('BAD_REQUEST', 'the only Transfer-Encoding is chunked, and that from HTTP/1.1 on');
+  }
+  // Besides, http-proxy calls the body of a DELETE empty and sends it all the same, as the next request of the connection.
+  if (hasBody(request) && !withBody.has(method)) throw new OciError('BAD_REQUEST', `${method} takes no body here`);
+}
+
+/** Whether a body follows the head of the request, read or not. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** The head that the registry gets. The body keeps its framing: a length stays a length, chunks stay chunks. */
+export function requestHeaders(request: IncomingMessage, token: string, requestId: string): OutgoingHttpHeaders {
+  const { headers, method = '' } = request;
+  const ofConnection = namedIn(headers.connection);
+  const result: OutgoingHttpHeaders = { authorization: `Bearer ${token}`, 'x-request-id': requestId };
+  for (const name of forwarded) {
+    const value = headers[name];
+    if (value !== undefined && !ofConnection.has(name)) result[name] = value;
+  }
+  if (headers['transfer-encoding'] !== undefined) result['transfer-encoding'] = 'chunked';
+  else if (withBody.has(method)) result['content-length'] = headers['content-length'] ?? '0';
+  return result;
+}
+
+/** The registry's headers as the client gets them, in the letters that they came in. */
+export function responseHeaders(response: IncomingMessage, own: Readonly<Record<string, string>>): string[] {
+  const dropped = namedIn(response.headers.connection);
+  for (const name of hopByHop) dropped.add(name);
+  for (const name of Object.keys(own)) dropped.add(name.toLowerCase());
+  const raw = response.rawHeaders;
+  const result = Object.entries(own).flat();
+  for (let index = 0; index < raw.length; index += 2) {
+    const [name = '', value = ''] = raw.slice(index, index + 2);
+    if (!dropped.has(name.toLowerCase())) result.push(name, value);
+  }
+  return result;
+}
+
+function namedIn(connection: string | undefined): Set<string> {
+  return new Set(connection?.split(',').map((name) => name.trim().toLowerCase()));
+}

@@ -1,0 +1,53 @@
+import {
+  readSettings,
+  SettingsError,
+  settingsTable,
+  unknownVariables,
+  type SettingSource,
+  type UnknownVariable,
+} from '@wharfie/shared';
+import { parseUpstreams, type Upstream } from './upstreams.js';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Read by others than the services themselves, or by the registry alone. */
+const elsewhere = ['WHARFIE_PUBLISH', 'WHARFIE_STORAGE_PREFIX', 'WHARFIE_TRUSTED_PROXIES'];
+
+/**
+ * What the proxy is told by its environment.
+ * @throws SettingsError for the first value that is wrong
+ */
+export function proxySettings(environment: Environment = process.env) {
+  const table = settingsTable(environment);
+  const { settings, sources } = readSettings(
+    {
+      data: table.data,
+      listen: table.listen,
+      adminListen: table.adminListen,
+      registryListen: table.registryListen,
+      registryUrl: table.registryUrl,
+      adminUser: table.adminUser,
+      adminPassword: table.adminPassword,
+      secretFile: table.secretFile,
+      drain: table.drain,
+      logLevel: table.logLevel,
+      logFormat: table.logFormat,
+      tlsCert: table.tlsCert,
+      tlsKey: table.tlsKey,
+    },
+    environment,
+  );
+  const { tlsCert, tlsKey, registryUrl, registryListen } = settings;
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    const [missing, other] =
+      tlsCert === undefined ? ['WHARFIE_TLS_CERT', 'WHARFIE_TLS_KEY'] : ['WHARFIE_TLS_KEY', 'WHARFIE_TLS_CERT'];
+    throw new SettingsError(missing, `must be set too, because ${other} is: set both or neither`);
+  }
+  const known = [...Object.values(table).flatMap(({ variables }): readonly string[] => variables), ...elsewhere];
+  const registries: Upstream[] = parseUpstreams(registryUrl, registryListen);
+  const tls = tlsCert !== undefined && tlsKey !== undefined ? { cert: tlsCert, key: tlsKey } : undefined;
+  const unknown: UnknownVariable[] = unknownVariables(environment, known);
+  return { ...settings, registries, tls, sources: sources satisfies SettingSource[], unknown };
+}
+
+export type ProxySettings = ReturnType<typeof proxySettings>;

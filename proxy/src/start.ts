@@ -1,0 +1,184 @@
+import {
+  createLogger,
+  formatListenAddress,
+  isLoopback,
+  listen,
+  loadSecret,
+  type SettingsError,
+  startAdminServer,
+  type AdminServer,
+  type Logger,
+  type Registry,
+} from '@wharfie/shared';
+import type { Server } from 'node:http';
+import { Server as TlsServer } from 'node:tls';
+import { parsePolicy, type Policy } from './access/policy.js';
+import { createDoor } from './door.js';
+import { WatchedFile } from './files/watched-file.js';
+import { dataFiles, ensureDataFolder, ensureFirstAccount } from './first-start.js';
+import { parseHtpasswd, type Htpasswd } from './htpasswd/file.js';
+import { Verifier } from './htpasswd/verifier.js';
+import { createMetrics } from './metrics.js';
+import { serve } from './server.js';
+import type { ProxySettings } from './settings.js';
+import { followTls, loadTls } from './tls.js';
+import { Upstreams } from './upstreams.js';
+
+export interface RunningProxy {
+  /** The address that clients use. */
+  url: string;
+  /** Lets requests under way end, as long as WHARFIE_DRAIN says, then frees everything. */
+  stop(reason: string): Promise<void>;
+}
+
+/** How long nothing may move on a connection with a request under way, in milliseconds. */
+const idle = 300_000;
+const headersTimeout = 60_000;
+/** How long the registry has for the question whether it is there, in milliseconds. */
+const probeTimeout = 2_000;
+
+/**
+ * Starts the proxy: what can fail for a reason outside the data folder comes before the first file is made.
+ * @throws SettingsError in one line; then nothing is left listening
+ */
+export async function startProxy(settings: ProxySettings, register: Registry): Promise<RunningProxy> {
+  const { listen: address, data, tls: tlsFiles } = settings;
+  const log = createLogger('proxy', { level: settings.logLevel, format: settings.logFormat });
+  report(settings, log);
+  const tls = tlsFiles && (await loadTls(tlsFiles));
+  await ensureDataFolder(data);
+  const upstreams = new Upstreams(settings.registries);
+  const closers: (() => unknown)[] = [
+    () => {
+      upstreams.close();
+    },
+  ];
+  try {
+    const door = createDoor({ idle, headers: headersTimeout, ...(tls && { tls }) });
+    const begin = holdRequests(door);
+    await listen(door, address, 'WHARFIE_LISTEN');
+    closers.push(() => {
+      door.close();
+      door.closeAllConnections();
+    });
+    const admin: AdminServer = await startAdminServer(
+      settings.adminListen,
+      'WHARFIE_ADMIN_LISTEN',
+      () => unready(upstreams),
+      () => register.metrics(),
+    );
+    closers.push(() => {
+      admin.close();
+    });
+    const secret = await loadSecret(settings.secretFile);
+    const files = dataFiles(data);
+    const password = await ensureFirstAccount(files, { user: settings.adminUser, password: settings.adminPassword });
+    // The one time that it is shown. Not through the log, which may be kept.
+    if (password !== undefined) process.stdout.write(`user: ${settings.adminUser}\npassword: ${password}\n`);
+    const policy = await openPolicy(files.access, log);
+    closers.push(() => {
+      policy.close();
+    });
+    const htpasswd = await openHtpasswd(files.htpasswd, log);
+    closers.push(() => {
+      htpasswd.close();
+    });
+    const passwords = new Verifier(htpasswd);
+    closers.push(() => passwords.destroy());
+    if (tlsFiles && tls && door instanceof TlsServer) {
+      const following = followTls(door, tlsFiles, tls, log);
+      closers.push(() => {
+        following.close();
+      });
+    }
+    const metrics = createMetrics(register);
+    const proxy = serve(door, { passwords, policy, secret, upstreams, log, metrics, idle });
+    begin();
+    const url = `${tls ? 'https' : 'http'}://${formatListenAddress(address)}`;
+    log.info({ url }, 'ready');
+    return {
+      url,
+      stop: async (reason) => {
+        log.info({ reason }, `stopping; requests under way have ${settings.drain} s to end`);
+        await proxy.close(settings.drain);
+        await closeAll(closers);
+        log.info('stopped');
+      },
+    };
+  } catch (error) {
+    await closeAll(closers);
+    throw error;
+  }
+}
+
+function report({ sources, unknown, listen: address, tls }: ProxySettings, log: Logger): void {
+  for (const { setting, value, source } of sources) log.info(`${setting} = ${value} (${source})`);
+  for (const { name, nearest } of unknown) {
+    log.warn(`${name} is not a setting${nearest === undefined ? '' : `; did you mean ${nearest}?`}`);
+  }
+  if (!tls && !isLoopback(address)) {
+    const door = formatListenAddress(address);
+    log.warn(
+      `WHARFIE_LISTEN: ${door} can be reached from other machines, and passwords travel there in the clear: set WHARFIE_TLS_CERT and WHARFIE_TLS_KEY, or put a TLS proxy in front`,
+    );
+  }
+}
+
+/** Requests that come before anybody can be let in wait; the returned function hands them on. */
+function holdRequests(door: Server): () => void {
+  const waiting: { event: string; arguments: unknown[] }[] = [];
+  const holds = ['request', 'checkContinue', 'checkExpectation'].map((event) => {
+    const hold = (...held: unknown[]) => {
+      waiting.push({ event, arguments: held });
+    };
+    door.on(event, hold);
+    return () => door.removeListener(event, hold);
+  });
+  return () => {
+    for (const release of holds) release();
+    for (const held of waiting) door.emit(held.event, ...held.arguments);
+  };
+}
+
+/** Any answer counts: a registry that refuses us for want of a token is there. */
+async function unready(upstreams: Upstreams): Promise<string | undefined> {
+  try {
+    const answer = await upstreams.get('/v2/', {}, AbortSignal.timeout(probeTimeout));
+    answer.resume();
+    return undefined;
+  } catch (error) {
+    return `the registry does not answer: ${(error as Error).message}`;
+  }
+}
+
+function openPolicy(path: string, log: Logger): Promise<WatchedFile<Policy>> {
+  return WatchedFile.open(path, {
+    parse: parsePolicy,
+    onLoaded: ({ warnings }) => {
+      log.info({ path }, 'access.yml is in force');
+      for (const warning of warnings) log.warn(`${path}: ${warning}`);
+    },
+    onError: stays(log),
+  });
+}
+
+function openHtpasswd(path: string, log: Logger): Promise<WatchedFile<Htpasswd>> {
+  return WatchedFile.open(path, {
+    parse: parseHtpasswd,
+    onLoaded: ({ users, warnings }) => {
+      log.info({ path, users: users.size }, 'htpasswd is in force');
+      for (const { message } of warnings) log.warn(`${path}: ${message}`);
+    },
+    onError: stays(log),
+  });
+}
+
+function stays(log: Logger): (error: SettingsError) => void {
+  return (error) => {
+    log.error(`${error.message}; what was last good stays in force`);
+  };
+}
+
+async function closeAll(closers: (() => unknown)[]): Promise<void> {
+  for (const close of closers.splice(0).reverse()) await close();
+}

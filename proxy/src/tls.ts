@@ -1,0 +1,73 @@
+import { SettingsError, type Logger } from '@wharfie/shared';
+import { readFile } from 'node:fs/promises';
+import { createSecureContext, type Server, type TlsOptions } from 'node:tls';
+
+/** How often the files are looked at, in milliseconds. */
+const lookEvery = 5_000;
+
+export interface TlsFiles {
+  cert: string;
+  key: string;
+}
+
+/** What both files hold, as PEM. */
+export interface Certificate extends TlsOptions {
+  cert: string;
+  key: string;
+}
+
+/**
+ * The certificate and its key, checked to belong together.
+ * @throws SettingsError
+ */
+export async function loadTls(files: TlsFiles): Promise<Certificate> {
+  const cert = await readPem('WHARFIE_TLS_CERT', files.cert);
+  const key = await readPem('WHARFIE_TLS_KEY', files.key);
+  const options: Certificate = { cert, key, minVersion: 'TLSv1.2' };
+  try {
+    createSecureContext(options);
+  } catch (error) {
+    const reason = `${files.cert} and ${files.key} cannot be used together: ${(error as Error).message}`;
+    throw new SettingsError('WHARFIE_TLS_CERT', `${reason}; both must be PEM, the key that of the first certificate`);
+  }
+  return options;
+}
+
+/** Takes renewed files for new connections. Half a renewal, or a wrong one, is reported, and the last good pair stays. */
+export function followTls(server: Server, files: TlsFiles, first: Certificate, log: Logger): { close(): void } {
+  let seen = textOf(first);
+  let reported: string | undefined;
+  const look = async () => {
+    const options = await loadTls(files);
+    reported = undefined;
+    if (textOf(options) === seen) return;
+    seen = textOf(options);
+    server.setSecureContext(options);
+    log.info({ cert: files.cert }, 'the renewed TLS certificate is in use');
+  };
+  const timer = setInterval(() => {
+    look().catch((error: unknown) => {
+      const { message } = error as Error;
+      if (message !== reported) log.error(`${message}; the last good certificate stays in use`);
+      reported = message;
+    });
+  }, lookEvery);
+  timer.unref();
+  return {
+    close: () => {
+      clearInterval(timer);
+    },
+  };
+}
+
+async function readPem(variable: string, path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new SettingsError(variable, `${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
+  }
+}
+
+function textOf({ cert, key }: Certificate): string {
+  return `${cert}\n${key}`;
+}
