@@ -11,12 +11,6 @@ import {
   type Policy,
 } from './policy.js';
 
-export interface Revoked {
-  text: string;
-  /** What allows it all the same, when something does. */
-  still?: Decision;
-}
-
 /**
  * The policy `text` with `action` on `pattern` given to `who`: in the rule for exactly that pattern when there is one, else
  * in a new one. Comments stay. The text itself comes back when it says so already.
@@ -39,7 +33,7 @@ export function grant(text: string, who: string, action: Action, pattern: string
  * nothing goes; comments stay. The text itself comes back when no such rule names `who`.
  * @throws PolicyError when `text` is wrong, Error when `who` or `pattern` is
  */
-export function revoke(text: string, who: string, action: Action, pattern: string): Revoked {
+export function revoke(text: string, who: string, action: Action, pattern: string): string {
   checkArguments(parsePolicy(text), who, pattern);
   const document = parseDocument(text, yamlOptions);
   let changed = false;
@@ -52,9 +46,20 @@ export function revoke(text: string, who: string, action: Action, pattern: strin
     rule.delete(action);
     if (rule.items.length === 1) dropRule(document, rule);
   }
-  const after = changed ? written(document, text) : text;
-  const still = decisionFor(parsePolicy(after), who, action, pattern);
-  return still?.allowed ? { text: after, still } : { text: after };
+  return changed ? written(document, text) : text;
+}
+
+/**
+ * What allows `who` to do `action` on `pattern`, or undefined when nothing does. Tried on one repository that `pattern` means
+ * and one asker whom `who` means: enough to say which rule is in the way of a revocation.
+ */
+export function stillAllows(policy: Policy, who: string, action: Action, pattern: string): Decision | undefined {
+  const asker = someAsker(policy, who);
+  if (!asker) return undefined;
+  const user = asker === 'anonymous' ? 'any' : asker.name;
+  if (pattern.includes('${user}') && !isOneComponent(user)) return undefined;
+  const decision = decide(policy, asker, action, someRepository(pattern.replaceAll('${user}', user)));
+  return decision.allowed ? decision : undefined;
 }
 
 function checkArguments(policy: Policy, who: string, pattern: string): void {
@@ -141,15 +146,6 @@ function written(document: Document, before: string): string {
     throw error;
   }
   return after;
-}
-
-/** The decision for one repository that `pattern` means and one asker whom `who` means: enough to find what else allows it. */
-function decisionFor(policy: Policy, who: string, action: Action, pattern: string): Decision | undefined {
-  const asker = someAsker(policy, who);
-  if (!asker) return undefined;
-  const user = asker === 'anonymous' ? 'any' : asker.name;
-  if (pattern.includes('${user}') && !isOneComponent(user)) return undefined;
-  return decide(policy, asker, action, someRepository(pattern.replaceAll('${user}', user)));
 }
 
 function someAsker(policy: Policy, who: string): Asker | undefined {

@@ -5,15 +5,17 @@ import { lock } from 'proper-lockfile';
 
 /**
  * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit` gets
- * undefined when there is no file; nothing is written when it changes nothing or throws.
+ * undefined when there is no file; nothing is written when it changes nothing or throws. Returns whether it was changed.
  * @throws Error in one line that says what to do
  */
-export async function editFile(path: string, edit: (text: string | undefined) => string): Promise<void> {
+export async function editFile(path: string, edit: (text: string | undefined) => string): Promise<boolean> {
   const target = await realPath(path);
-  await withFileLock(target, async () => {
+  return withFileLock(target, async () => {
     const before = await readText(target);
     const after = edit(before);
-    if (after !== before) await replaceFile(target, after);
+    if (after === before) return false;
+    await replaceFile(target, after);
+    return true;
   });
 }
 

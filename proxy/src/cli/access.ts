@@ -1,0 +1,150 @@
+import { isRepositoryName, type Action } from '@wharfie/shared';
+import { Argument, type Command } from 'commander';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { decide } from '../access/decide.js';
+import { grant, revoke, stillAllows } from '../access/edit.js';
+import { actions, defaultPolicy, type Entry, type Policy } from '../access/policy.js';
+import { editFile } from '../files/replace-file.js';
+import { shown } from '../htpasswd/file.js';
+import { files, inFile, readPolicy, readUsers, type Files } from './files.js';
+import { examples, say, table } from './output.js';
+import { Refused } from './refused.js';
+
+export function addAccessCommands(program: Command): void {
+  const access = program
+    .command('access')
+    .description('who may do what: access.yml')
+    .addHelpText(
+      'after',
+      examples('wharfie access list', 'wharfie access check bob push team/app', 'wharfie access grant --help'),
+    );
+  const action = new Argument('<action>', 'what is done').choices(actions);
+
+  access
+    .command('list')
+    .description('the policy as a table')
+    .addHelpText('after', examples('wharfie access list'))
+    .action(list);
+
+  access
+    .command('check')
+    .description('whether a user may do something, and the line that decides: exits 0 when allowed, 1 when denied')
+    .argument('<user>', "an account, or '$anonymous'")
+    .addArgument(action)
+    .argument('<repository>')
+    .addHelpText(
+      'after',
+      examples('wharfie access check bob push team/app', "wharfie access check '$anonymous' pull public/app"),
+    )
+    .action(check);
+
+  const who = "a name, '@group', '$authenticated', '$anonymous' or '${user}'";
+  access
+    .command('grant')
+    .description('allow something; comments in access.yml stay')
+    .argument('<who>', who)
+    .addArgument(action)
+    .argument('<repositories>', 'a pattern')
+    .addHelpText(
+      'after',
+      examples(
+        "wharfie access grant bob push 'team/**'",
+        "wharfie access grant @builders push '{team,lab}/**'",
+        "wharfie access grant '${user}' push '${user}/**'",
+      ),
+    )
+    .action(grantTo);
+
+  access
+    .command('revoke')
+    .description('take back what a rule for exactly that pattern allows; comments in access.yml stay')
+    .argument('<who>', who)
+    .addArgument(action)
+    .argument('<repositories>', 'a pattern, as it stands in the rule')
+    .addHelpText('after', examples("wharfie access revoke bob push 'team/**'"))
+    .action(revokeFrom);
+}
+
+async function list(): Promise<void> {
+  const place = files();
+  const policy = await readPolicy(place);
+  if (!policy) throw noPolicy(place);
+  const rows = policy.rules.map(({ line, patterns, audiences }) => [
+    String(line),
+    words(patterns),
+    ...actions.map((action) => words(audiences.get(action)?.who ?? [])),
+  ]);
+  const { admins, groups } = policy;
+  if (admins.who.length > 0) rows.unshift([String(admins.line), 'everything', ...actions.map(() => words(admins.who))]);
+  process.stdout.write(table([['line', 'repositories', ...actions], ...rows]));
+  if (groups.size > 0) {
+    const members = [...groups].map(([name, entries]) => [`@${name}`, words(entries)]);
+    process.stdout.write(`\n${table([['group', 'members'], ...members])}`);
+  }
+  for (const warning of policy.warnings) say(`${place.access}: ${warning}`);
+  const users = (await readUsers(place))?.users;
+  for (const { line, text } of users ? unknownNames(policy, users) : []) {
+    say(`${place.access} line ${line}: no account is called ${shown(text)}`);
+  }
+}
+
+async function check(user: string, action: Action, repository: string): Promise<void> {
+  if (user === '') throw new Error("the user is empty: put single quotes around '$anonymous'");
+  if (user.startsWith('$') && user !== '$anonymous') throw new Error(`the user is a name or '$anonymous', not ${user}`);
+  if (!isRepositoryName(repository)) throw new Error(`${JSON.stringify(repository)} is no repository name`);
+  const place = files();
+  const policy = await readPolicy(place);
+  if (!policy) throw noPolicy(place);
+  const users = (await readUsers(place))?.users;
+  if (user !== '$anonymous' && users && !users.has(user))
+    say(`there is no account ${shown(user)} in ${place.htpasswd}`);
+  const { allowed, line, reason } = decide(
+    policy,
+    user === '$anonymous' ? 'anonymous' : { name: user },
+    action,
+    repository,
+  );
+  const where = line === undefined ? '' : `${place.access} line ${line}: `;
+  process.stdout.write(`${allowed ? 'allowed' : 'denied'}: ${where}${reason}\n`);
+  if (!allowed) process.exitCode = 1;
+}
+
+async function grantTo(who: string, action: Action, repositories: string): Promise<void> {
+  const place = files();
+  await mkdir(dirname(place.access), { recursive: true });
+  const changed = await editFile(place.access, (text = defaultPolicy(place.adminUser)) =>
+    inFile(place.access, () => grant(text, who, action, repositories)),
+  );
+  process.stdout.write(`${who} may ${action} ${repositories}${changed ? ' now' : ' already: nothing is changed'}\n`);
+}
+
+async function revokeFrom(who: string, action: Action, repositories: string): Promise<void> {
+  const place = files();
+  const changed = await editFile(place.access, (text) => {
+    if (text === undefined) throw noPolicy(place);
+    return inFile(place.access, () => revoke(text, who, action, repositories));
+  });
+  const policy = await readPolicy(place);
+  const still = policy && stillAllows(policy, who, action, repositories);
+  const rest = still ? `: ${place.access} line ${still.line ?? 1} still allows it, ${still.reason}` : '';
+  if (!changed) throw new Refused(`no rule for exactly ${repositories} gives ${action} to ${who}${rest}`);
+  process.stdout.write(`the rule for ${repositories} gives no ${action} to ${who} any more${rest}\n`);
+}
+
+function unknownNames(policy: Policy, users: ReadonlyMap<string, unknown>): Entry[] {
+  const entries = [
+    ...policy.admins.who,
+    ...[...policy.groups.values()].flat(),
+    ...policy.rules.flatMap(({ audiences }) => [...audiences.values()].flatMap(({ who }) => who)),
+  ];
+  return entries.filter(({ text }) => !/^[$@]/.test(text) && !users.has(text));
+}
+
+function words(entries: readonly Entry[]): string {
+  return entries.map(({ text }) => text).join(', ') || '-';
+}
+
+function noPolicy({ access }: Files): Error {
+  return new Error(`${access} does not exist: start the proxy once, or run \`wharfie access grant\`, to have it made`);
+}

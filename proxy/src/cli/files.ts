@@ -1,0 +1,54 @@
+import { readSettings, settingsTable } from '@wharfie/shared';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parsePolicy, type Policy } from '../access/policy.js';
+import { parseHtpasswd, type Htpasswd } from '../htpasswd/file.js';
+
+/** The files that the commands read and change, as the settings say. */
+export interface Files {
+  htpasswd: string;
+  access: string;
+  adminUser: string;
+}
+
+/** @throws SettingsError */
+export function files(): Files {
+  const { data, adminUser } = settingsTable(process.env);
+  const { settings } = readSettings({ data, adminUser }, process.env);
+  return {
+    htpasswd: join(settings.data, 'htpasswd'),
+    access: join(settings.data, 'access.yml'),
+    adminUser: settings.adminUser,
+  };
+}
+
+/** The users, or undefined when there is no htpasswd yet. */
+export async function readUsers({ htpasswd }: Files): Promise<Htpasswd | undefined> {
+  const text = await readIfThere(htpasswd);
+  return text === undefined ? undefined : parseHtpasswd(text);
+}
+
+/**
+ * The policy, or undefined when there is no access.yml yet.
+ * @throws Error that names file, line and reason
+ */
+export async function readPolicy({ access }: Files): Promise<Policy | undefined> {
+  const text = await readIfThere(access);
+  return text === undefined ? undefined : inFile(access, () => parsePolicy(text));
+}
+
+/** What `work` returns; an error that it throws is given the file's name. */
+export function inFile<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  });
+}

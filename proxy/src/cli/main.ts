@@ -1,0 +1,58 @@
+import { Command, CommanderError } from 'commander';
+import { addAccessCommands } from './access.js';
+import { examples, say } from './output.js';
+import { Refused } from './refused.js';
+import { addUserCommands } from './users.js';
+
+// What the shell sees, as grep has it: 0 yes, 1 no, 2 no answer.
+const refused = 1;
+const wrong = 2;
+
+const program = new Command('wharfie')
+  .description('Accounts and access of a Wharfie registry. The files are in WHARFIE_DATA, by default ./data.')
+  .addHelpText(
+    'after',
+    examples('wharfie users add bob', "wharfie access grant bob push 'team/**'", 'wharfie users --help'),
+  )
+  .exitOverride()
+  .configureOutput({
+    outputError: () => {
+      // Said below, on one line.
+    },
+  });
+addUserCommands(program);
+addAccessCommands(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCode(error);
+}
+
+function exitCode(error: unknown): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    // Without a command commander has shown the help already.
+    if (error.code !== 'commander.help')
+      say(`${oneLine(error.message).replace(/^error: |\.$/g, '')}: see \`${asked()} --help\``);
+    return wrong;
+  }
+  say(oneLine((error as Error).message));
+  return error instanceof Refused ? refused : wrong;
+}
+
+/** The command that was meant, as far as it is one. */
+function asked(): string {
+  const names: string[] = [program.name()];
+  let command: Command | undefined = program;
+  for (const word of program.args) {
+    command = command.commands.find((candidate) => candidate.name() === word);
+    if (!command) break;
+    names.push(word);
+  }
+  return names.join(' ');
+}
+
+function oneLine(text: string): string {
+  return text.trim().replaceAll(/\s*\n\s*/g, ' ');
+}

@@ -1,0 +1,94 @@
+import { text } from 'node:stream/consumers';
+import { Writable } from 'node:stream';
+import { createInterface } from 'node:readline';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { generatePassword, passwordProblem } from '../htpasswd/password.js';
+import { Refused } from './refused.js';
+
+export interface PasswordOptions {
+  passwordStdin?: true;
+  generate?: true;
+}
+
+export interface NewPasswordOptions extends PasswordOptions {
+  cost: number;
+}
+
+/** Adds the options by which a new password is given. There is none that takes it as an argument, where `ps` shows it. */
+export function newPasswordOptions(command: Command): Command {
+  return command
+    .addOption(stdinOption())
+    .addOption(new Option('--generate', 'make a strong password and print it, once').conflicts('passwordStdin'))
+    .addOption(new Option('--cost <number>', "bcrypt's cost: one more doubles the time").default(10).argParser(cost));
+}
+
+export function stdinOption(): Option {
+  return new Option('--password-stdin', 'read the password from standard input, one line');
+}
+
+/**
+ * A new password: generated, from standard input, or asked for twice.
+ * @throws Refused when it cannot be used
+ */
+export async function newPassword(options: PasswordOptions): Promise<string> {
+  if (options.generate) return generatePassword();
+  const password = options.passwordStdin ? await piped() : await askedTwice();
+  const problem = passwordProblem(password);
+  if (problem) throw new Refused(problem);
+  return password;
+}
+
+/** A password to check: from standard input, or asked for once. */
+export async function givenPassword(options: PasswordOptions): Promise<string> {
+  if (options.passwordStdin) return piped();
+  const [password] = await ask('Password: ');
+  return password ?? '';
+}
+
+async function piped(): Promise<string> {
+  const password = (await text(process.stdin)).replace(/\r?\n$/, '');
+  if (/[\r\n]/.test(password)) throw new Refused('standard input holds more than one line: give the password alone');
+  return password;
+}
+
+async function askedTwice(): Promise<string> {
+  const [password = '', again] = await ask('New password: ', 'The same again: ');
+  if (password !== again) throw new Refused('the two passwords differ: try again');
+  return password;
+}
+
+/** The answers typed at the terminal, which shows nothing of them. */
+async function ask(...questions: string[]): Promise<string[]> {
+  if (!process.stdin.isTTY) {
+    throw new Error('there is no terminal to ask for the password at: give it by --password-stdin');
+  }
+  const nowhere = new Writable({
+    write(_chunk, _encoding, done) {
+      done();
+    },
+  });
+  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 });
+  terminal.on('SIGINT', () => {
+    terminal.close();
+  });
+  const lines = terminal[Symbol.asyncIterator]();
+  const answers: string[] = [];
+  try {
+    for (const question of questions) {
+      process.stderr.write(question);
+      const answer = await lines.next();
+      process.stderr.write('\n');
+      if (answer.done) throw new Refused('nothing was changed, no password was given');
+      answers.push(answer.value);
+    }
+  } finally {
+    terminal.close();
+  }
+  return answers;
+}
+
+function cost(value: string): number {
+  const number = Number(value);
+  if (/^\d+$/.test(value) && number >= 4 && number <= 15) return number;
+  throw new InvalidArgumentError('it must be a whole number from 4 to 15.');
+}
