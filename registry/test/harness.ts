@@ -43,13 +43,17 @@ export function token(access: readonly Access[], subject = 'tester'): string {
 /** A client that may do everything with the repositories that it names. */
 export function client(registry: Registry, ...repositories: string[]) {
   const access = [catalogAccess, ...repositories.map((name) => repositoryAccess(name, 'pull', 'push', 'delete'))];
-  return async (method: string, path: string, init: { body?: BodyInit; headers?: Record<string, string> } = {}) =>
+  return async (
+    method: string,
+    path: string,
+    init: { body?: NonNullable<RequestInit['body']>; headers?: Record<string, string> } = {},
+  ) =>
     fetch(path.startsWith('http') ? path : registry.url + path, {
       method,
       redirect: 'manual',
       ...(init.body === undefined ? {} : { body: init.body, duplex: 'half' }),
       headers: { authorization: token(access), ...init.headers },
-    } as RequestInit);
+    });
 }
 
 export type Client = ReturnType<typeof client>;

@@ -45,7 +45,7 @@ export class Catalog {
       const path = prefix + name;
       for (; below[0] !== undefined && below[0] < path; below = below.slice(1))
         yield* this.#below(below[0], last, signal);
-      if (await this.#isRepository(path, signal)) yield path;
+      if (path > last && (await this.#isRepository(path, signal))) yield path;
       below = [...below, `${path}/`].sort();
     }
     for (const next of below) yield* this.#below(next, last, signal);

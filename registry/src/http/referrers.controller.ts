@@ -15,7 +15,7 @@ export class ReferrersController {
   async list(
     @CurrentExchange() { route, signal }: Exchange<'referrers'>,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<string> {
+  ): Promise<Buffer> {
     const { repository, digest, artifactType, page } = route;
     const { referrers, more } = await this.referrers.list(repository, digest, artifactType, page, signal);
     if (artifactType !== undefined) void reply.header('OCI-Filters-Applied', 'artifactType');
@@ -26,6 +26,7 @@ export class ReferrersController {
         last: referrers.at(-1)?.digest,
       });
     void reply.header('Content-Type', mediaTypes.ociIndex);
-    return JSON.stringify(referrersIndex(referrers));
+    // As bytes: to text Fastify would add a charset, which this media type does not have.
+    return Buffer.from(JSON.stringify(referrersIndex(referrers)));
   }
 }

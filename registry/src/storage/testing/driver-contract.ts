@@ -137,8 +137,8 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
       expect(await driver.list(`${base}/list`, '', 1000, signal)).toEqual(sorted);
       for (const size of [1, 2, 3, names.length - 1, names.length]) {
         const seen: string[] = [];
-        for (let page: string[] = []; ;) {
-          page = await driver.list(`${base}/list`, seen.at(-1) ?? '', size, signal);
+        for (;;) {
+          const page = await driver.list(`${base}/list`, seen.at(-1) ?? '', size, signal);
           seen.push(...page);
           if (page.length < size) break;
         }

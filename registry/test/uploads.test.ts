@@ -1,0 +1,356 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { everything, repositoryAccess } from '@wharfie/shared';
+import type { Client, Registry } from './harness.js';
+import { client, errorCode, pushBlob, sha256, sha512, startRegistry, token } from './harness.js';
+
+let registry: Registry;
+let other: Registry;
+let call: Client;
+beforeAll(async () => {
+  registry = await startRegistry();
+  other = await startRegistry(registry.storage);
+  call = client(registry, 'a', 'b', 'a/blobs/uploads');
+});
+afterAll(async () => {
+  await registry.close();
+  await other.close();
+});
+
+const content = 'the bytes of a layer';
+async function begin(repository = 'a', query = ''): Promise<string> {
+  const response = await call('POST', `/v2/${repository}/blobs/uploads/${query}`);
+  expect(response.status).toBe(202);
+  return location(response);
+}
+const location = (response: Response): string => response.headers.get('location') ?? '';
+const range = (start: number, end: number) => ({
+  'content-range': `${start}-${end}`,
+  'content-type': 'application/octet-stream',
+});
+async function expectBlob(digest: string, bytes: string | Uint8Array, repository = 'a'): Promise<void> {
+  const response = await call('GET', `/v2/${repository}/blobs/${digest}`);
+  expect(response.status).toBe(200);
+  expect(Buffer.from(await response.arrayBuffer()).equals(Buffer.from(bytes))).toBe(true);
+  expect(response.headers.get('docker-content-digest')).toBe(digest);
+}
+
+describe('an upload', () => {
+  it('begins with a relative Location, Range 0-0 and an id', async () => {
+    const response = await call('POST', '/v2/a/blobs/uploads/');
+    expect(response.status).toBe(202);
+    expect(location(response)).toMatch(/^\/v2\/a\/blobs\/uploads\/[0-9a-f-]{36}\?_state=/);
+    expect(response.headers.get('range')).toBe('0-0');
+    expect(response.headers.get('content-length')).toBe('0');
+    expect(response.headers.get('docker-upload-uuid')).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it('is taken as docker sends it: a stream, then an empty PUT', async () => {
+    await expectBlob(await pushBlob(call, 'a', content), content);
+  });
+
+  it('is taken as containerd sends it: everything in the PUT', async () => {
+    const digest = sha256('put whole');
+    const response = await call('PUT', `${await begin()}&digest=${encodeURIComponent(digest)}`, { body: 'put whole' });
+    expect(response.status).toBe(201);
+    expect(location(response)).toBe(`/v2/a/blobs/${digest}`);
+    await expectBlob(digest, 'put whole');
+  });
+
+  it('is taken in one POST', async () => {
+    const digest = sha256('posted');
+    expect((await call('POST', `/v2/a/blobs/uploads/?digest=${digest}`, { body: 'posted' })).status).toBe(201);
+    await expectBlob(digest, 'posted');
+    const wrong = await call('POST', `/v2/a/blobs/uploads/?digest=${sha256('x')}`, { body: 'posted' });
+    expect([wrong.status, await errorCode(wrong)]).toEqual([400, 'DIGEST_INVALID']);
+  });
+
+  it('is taken in chunks, each by another process, with the last one in the PUT', async () => {
+    const bytes = randomBytes(30_000);
+    const digest = sha256(bytes);
+    const elsewhere = client(other, 'a');
+    let at = await begin();
+    for (const [index, caller] of [elsewhere, call, elsewhere].entries()) {
+      const chunk = bytes.subarray(index * 7000, (index + 1) * 7000);
+      const response = await caller('PATCH', at, { body: chunk, headers: range(index * 7000, (index + 1) * 7000 - 1) });
+      expect(response.status).toBe(202);
+      expect(response.headers.get('range')).toBe(`0-${(index + 1) * 7000 - 1}`);
+      at = location(response);
+    }
+    const end = await call('PUT', `${at}&digest=${digest}`, {
+      body: bytes.subarray(21_000),
+      headers: range(21_000, 29_999),
+    });
+    expect(end.status).toBe(201);
+    await expectBlob(digest, bytes);
+  });
+
+  it('goes on after chunks without Content-Range, and when only the first Location is used', async () => {
+    const bytes = randomBytes(3000);
+    const first = await begin();
+    const at = location(await call('PATCH', first, { body: bytes.subarray(0, 1000) }));
+    expect((await call('PATCH', at, { body: bytes.subarray(1000, 2000) })).status).toBe(202);
+    expect((await call('PATCH', first, { body: bytes.subarray(2000), headers: range(2000, 2999) })).status).toBe(202);
+    const at3 = location(await call('GET', first));
+    expect((await call('PUT', `${at3}&digest=${sha256(bytes)}`)).status).toBe(201);
+    await expectBlob(sha256(bytes), bytes);
+  });
+
+  it('refuses a chunk out of order with 416, says where it stands, and goes on', async () => {
+    const at = location(await call('PATCH', await begin(), { body: 'abc', headers: range(0, 2) }));
+    for (const wrong of [range(4, 6), range(0, 2), range(2, 4)]) {
+      const response = await call('PATCH', at, { body: 'def', headers: wrong });
+      expect([response.status, await errorCode(response)]).toEqual([416, 'RANGE_INVALID']);
+      expect(response.headers.get('range')).toBe('0-2');
+      expect(location(response)).toContain('/v2/a/blobs/uploads/');
+    }
+    const stale = await call('PUT', `${at}&digest=${sha256('abcdef')}`, { body: 'def', headers: range(4, 6) });
+    expect(stale.status).toBe(416);
+    const after = await call('PATCH', at, { body: 'def', headers: range(3, 5) });
+    expect(after.status).toBe(202);
+    expect((await call('PUT', `${location(after)}&digest=${sha256('abcdef')}`)).status).toBe(201);
+  });
+
+  it('refuses a second stream onto a Location that was used already', async () => {
+    const first = await begin();
+    expect((await call('PATCH', first, { body: 'abc' })).status).toBe(202);
+    expect((await call('PATCH', first, { body: 'abc' })).status).toBe(416);
+  });
+
+  it('refuses a Content-Range that does not fit the body', async () => {
+    const at = await begin();
+    for (const headers of [range(0, 5), range(2, 0), { 'content-range': 'bytes 0-2/3' }, { 'content-range': '0' }]) {
+      const response = await call('PATCH', at, { body: 'abc', headers });
+      expect([response.status, await errorCode(response)], JSON.stringify(headers)).toEqual([400, 'SIZE_INVALID']);
+    }
+  });
+
+  it('with another digest than its bytes have ends, and stores nothing', async () => {
+    for (const finish of [
+      async (at: string) => call('PUT', `${at}&digest=${sha256('other')}`, { body: content }),
+      async (at: string) =>
+        call('PUT', `${location(await call('PATCH', at, { body: content }))}&digest=${sha256('other')}`),
+      async (at: string) =>
+        call(
+          'PUT',
+          `${location(await call('PATCH', at, { body: 'x', headers: range(0, 0) }))}&digest=${sha256('other')}`,
+          { body: 'y' },
+        ),
+    ]) {
+      const at = await begin();
+      const response = await finish(at);
+      expect([response.status, await errorCode(response)]).toEqual([400, 'DIGEST_INVALID']);
+      expect((await call('HEAD', `/v2/a/blobs/${sha256('other')}`)).status).toBe(404);
+      expect((await call('GET', at)).status).toBe(404);
+    }
+  });
+
+  it('survives a PUT without a digest or with one that cannot be', async () => {
+    const at = location(await call('PATCH', await begin(), { body: content }));
+    for (const query of ['', '&digest=md5:abc', '&digest=foo:bar', '&digest=sha256:ABC']) {
+      const response = await call('PUT', at + query);
+      expect([response.status, await errorCode(response)], query).toEqual([400, 'DIGEST_INVALID']);
+    }
+    expect((await call('PUT', `${at}&digest=${sha256(content)}&extra=1`)).status).toBe(201);
+  });
+
+  it('takes the empty blob in every way', async () => {
+    const digest = sha256('');
+    expect(digest).toBe('sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
+    const ways = [
+      () => call('POST', `/v2/a/blobs/uploads/?digest=${digest}`),
+      async () => call('PUT', `${await begin()}&digest=${digest}`),
+      async () => call('PUT', `${location(await call('PATCH', await begin(), { body: '' }))}&digest=${digest}`),
+    ];
+    for (const way of ways) {
+      expect((await way()).status).toBe(201);
+      await expectBlob(digest, '');
+      expect((await call('DELETE', `/v2/a/blobs/${digest}`)).status).toBe(202);
+    }
+  });
+
+  it('takes sha512 when it is named only at the end, or at the beginning', async () => {
+    const bytes = randomBytes(5000);
+    const digest = sha512(bytes);
+    for (const query of ['', '?digest-algorithm=sha512']) {
+      const at = location(await call('PATCH', await begin('a', query), { body: bytes.subarray(0, 3000) }));
+      const response = await call('PUT', `${at}&digest=${digest}`, { body: bytes.subarray(3000) });
+      expect(response.status).toBe(201);
+      expect(response.headers.get('docker-content-digest')).toBe(digest);
+      await expectBlob(digest, bytes);
+      await call('DELETE', `/v2/a/blobs/${digest}`);
+    }
+    const unknown = await call('POST', '/v2/a/blobs/uploads/?digest-algorithm=md5');
+    expect(unknown.status).toBe(400);
+  });
+
+  it('tells its status truly after a connection broke in the middle, and goes on from there', async () => {
+    const first = await begin();
+    expect((await call('GET', first)).status).toBe(204);
+    const bytes = randomBytes(1_000_000);
+    const socket = connect(registry.port, '127.0.0.1');
+    socket.write(
+      `PATCH ${first} HTTP/1.1\r\nHost: x\r\nAuthorization: ${token([repositoryAccess('a', 'push')])}\r\nContent-Length: 1000000\r\n\r\n`,
+    );
+    await new Promise((resolve) => socket.write(bytes.subarray(0, 600_000), resolve));
+    socket.destroy();
+    await once(socket, 'close');
+    const status = await call('GET', first);
+    const told = Number(/^0-(\d+)$/.exec(status.headers.get('range') ?? '')?.[1]);
+    const start = told === 0 ? 0 : told + 1;
+    // The broken request may still be on its way into the storage: then it is told so, and asks again.
+    let at = location(status);
+    let from = start;
+    let resumed = await call('PATCH', at, { body: bytes.subarray(from), headers: range(from, 999_999) });
+    if (resumed.status === 416) {
+      at = location(resumed);
+      from = Number(resumed.headers.get('range')?.slice(2)) + 1;
+      resumed = await call('PATCH', at, { body: bytes.subarray(from), headers: range(from, 999_999) });
+    }
+    expect(resumed.status).toBe(202);
+    expect((await call('PUT', `${location(resumed)}&digest=${sha256(bytes)}`)).status).toBe(201);
+    await expectBlob(sha256(bytes), bytes);
+  });
+
+  it('can be cancelled, once', async () => {
+    const at = location(await call('PATCH', await begin(), { body: 'abc' }));
+    expect((await call('DELETE', at)).status).toBe(204);
+    for (const method of ['GET', 'DELETE', 'PATCH', 'PUT']) {
+      const response = await call(method, `${at}&digest=${sha256('abc')}`);
+      expect([response.status, await errorCode(response)], method).toEqual([404, 'BLOB_UPLOAD_UNKNOWN']);
+    }
+  });
+
+  it('belongs to its repository, its account and its secret', async () => {
+    const at = await begin();
+    const moved = await call('GET', at.replace('/v2/a/', '/v2/b/'));
+    expect([moved.status, await errorCode(moved)]).toEqual([404, 'BLOB_UPLOAD_INVALID']);
+    const stranger = await call('GET', at, {
+      headers: { authorization: token([repositoryAccess('a', 'push')], 'mallory') },
+    });
+    expect(stranger.status).toBe(404);
+    for (const forged of [
+      at.replace(/_state=.*/, ''),
+      `${at}x`,
+      at.replace(/.{4}\./, 'AAAA.'),
+      at.replace(/[0-9a-f-]{36}/, randomUUID()),
+    ]) {
+      expect((await call('PATCH', forged, { body: 'x' })).status, forged).toBe(404);
+    }
+    expect((await call('GET', at)).status).toBe(204);
+  });
+
+  it('of one blob from 12 clients at once succeeds for all', async () => {
+    const bytes = randomBytes(100_000);
+    const digests = await Promise.all(Array.from({ length: 12 }, () => pushBlob(call, 'a', bytes)));
+    expect(new Set(digests).size).toBe(1);
+    await expectBlob(sha256(bytes), bytes);
+  });
+});
+
+describe('a mount', () => {
+  const mount = (digest: string, from: string | undefined, access: Parameters<typeof token>[0]) =>
+    call('POST', `/v2/b/blobs/uploads/?mount=${digest}${from === undefined ? '' : `&from=${from}`}`, {
+      headers: { authorization: token(access) },
+    });
+  const push = repositoryAccess('b', 'push');
+
+  it('links a blob that the asker may pull, and nothing else', async () => {
+    const digest = await pushBlob(call, 'a', 'mounted');
+    expect((await mount(digest, 'a', [push])).status).toBe(202);
+    expect((await call('HEAD', `/v2/b/blobs/${digest}`)).status).toBe(404);
+    const mounted = await mount(digest, 'a', [push, repositoryAccess('a', 'pull')]);
+    expect(mounted.status).toBe(201);
+    expect(location(mounted)).toBe(`/v2/b/blobs/${digest}`);
+    await expectBlob(digest, 'mounted', 'b');
+  });
+
+  it('without a source needs the right to pull everything', async () => {
+    const digest = await pushBlob(call, 'a', 'mounted from anywhere');
+    expect((await mount(digest, undefined, [push])).status).toBe(202);
+    expect((await mount(digest, undefined, [push, repositoryAccess(everything, 'pull')])).status).toBe(201);
+  });
+
+  it('of what is not there, or cannot be, begins an upload', async () => {
+    const both = [push, repositoryAccess('a', 'pull')];
+    expect((await mount(sha256('nowhere'), 'a', both)).status).toBe(202);
+    expect((await mount('sha256:bad', 'a', both)).status).toBe(202);
+    expect((await mount(sha256('x'), 'Bad/Name', both)).status).toBe(202);
+  });
+});
+
+describe('a blob', () => {
+  it('is seen through the repository that links it alone', async () => {
+    const digest = await pushBlob(call, 'a', 'private');
+    expect((await call('HEAD', `/v2/b/blobs/${digest}`)).status).toBe(404);
+    await pushBlob(call, 'b', 'private');
+    expect((await call('DELETE', `/v2/a/blobs/${digest}`)).status).toBe(202);
+    expect((await call('DELETE', `/v2/a/blobs/${digest}`)).status).toBe(404);
+    expect((await call('GET', `/v2/a/blobs/${digest}`)).status).toBe(404);
+    await expectBlob(digest, 'private', 'b');
+  });
+
+  it('answers HEAD with the headers of GET', async () => {
+    const digest = await pushBlob(call, 'a', content);
+    const response = await call('HEAD', `/v2/a/blobs/${digest}`);
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'content-length': String(content.length),
+      'content-type': 'application/octet-stream',
+      'docker-content-digest': digest,
+      'accept-ranges': 'bytes',
+      etag: `"${digest}"`,
+    });
+  });
+
+  it('answers ranges as the suite asks for them', async () => {
+    const bytes = randomBytes(2048);
+    const digest = await pushBlob(call, 'a', bytes);
+    const get = (value: string, more = {}) =>
+      call('GET', `/v2/a/blobs/${digest}`, { headers: { range: value, ...more } });
+    for (const [asked, start, end] of [
+      ['bytes=500-1499', 500, 1499],
+      ['bytes=500-', 500, 2047],
+      ['bytes=-500', 1548, 2047],
+      ['bytes=2000-5000', 2000, 2047],
+      ['bytes=0-', 0, 2047],
+    ] as const) {
+      const response = await get(asked);
+      expect(response.status, asked).toBe(206);
+      expect(response.headers.get('content-range')).toBe(`bytes ${start}-${end}/2048`);
+      expect(Buffer.from(await response.arrayBuffer()).equals(bytes.subarray(start, end + 1))).toBe(true);
+    }
+    for (const asked of ['bytes=500-0', 'bytes=5000-10000', 'bytes=a-b']) {
+      const response = await get(asked);
+      expect(response.status, asked).toBe(416);
+      expect(response.headers.get('content-range')).toBe('bytes */2048');
+    }
+    expect((await get('lines=1-2')).status).toBe(200);
+    expect((await get('bytes=0-1', { 'if-range': `"${digest}"` })).status).toBe(206);
+    expect((await get('bytes=0-1', { 'if-range': '"other"' })).status).toBe(200);
+  });
+
+  it('sends several ranges as parts', async () => {
+    const digest = await pushBlob(call, 'a', '0123456789');
+    const response = await call('GET', `/v2/a/blobs/${digest}`, { headers: { range: 'bytes=0-1,5-6' } });
+    expect(response.status).toBe(206);
+    const boundary = /boundary=(\w+)/.exec(response.headers.get('content-type') ?? '')?.[1] ?? '';
+    const text = await response.text();
+    expect(response.headers.get('content-length')).toBe(String(text.length));
+    expect(text.split(`--${boundary}`).map((part) => part.split('\r\n\r\n')[1]?.trim())).toEqual([
+      undefined,
+      '01',
+      '56',
+      undefined,
+    ]);
+  });
+
+  it('is not sent again to who has it', async () => {
+    const digest = await pushBlob(call, 'a', content);
+    for (const tag of [digest, `"${digest}"`, `W/"${digest}"`, `"x", "${digest}"`, '*']) {
+      expect((await call('GET', `/v2/a/blobs/${digest}`, { headers: { 'if-none-match': tag } })).status, tag).toBe(304);
+    }
+    expect((await call('GET', `/v2/a/blobs/${digest}`, { headers: { 'if-none-match': '"x"' } })).status).toBe(200);
+  });
+});
