@@ -1,4 +1,4 @@
-import { pino, type Logger } from 'pino';
+import { pino, type DestinationStream, type Logger } from 'pino';
 import pretty from 'pino-pretty';
 
 export type { Logger } from 'pino';
@@ -8,10 +8,14 @@ export interface LogSettings {
   format: 'pretty' | 'json';
 }
 
-/** The log of one service, on standard output. Nothing that a client authenticated with is ever handed to it. */
-export function createLogger(service: 'proxy' | 'registry', { level, format }: LogSettings): Logger {
+/** The log of one service, on standard output or, as JSON, wherever `destination` puts it. Nothing that a client authenticated with is ever handed to it. */
+export function createLogger(
+  service: 'proxy' | 'registry',
+  { level, format }: LogSettings,
+  destination?: DestinationStream,
+): Logger {
   const options = { level, base: { service }, timestamp: pino.stdTimeFunctions.isoTime };
-  if (format === 'json') return pino(options);
+  if (format === 'json') return destination ? pino(options, destination) : pino(options);
   const stream = pretty({
     sync: true,
     ignore: 'pid,hostname,service',
