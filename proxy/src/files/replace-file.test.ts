@@ -1,0 +1,66 @@
+import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { editFile, replaceFile } from './replace-file.js';
+
+describe('replacing files', () => {
+  let folder: string;
+  let path: string;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'wharfie-'));
+    path = join(folder, 'htpasswd');
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it('makes a file that only its owner may read, and leaves nothing beside it', async () => {
+    await replaceFile(path, 'one');
+    await chmod(path, 0o644);
+    await replaceFile(path, 'two');
+    expect(await readFile(path, 'utf8')).toBe('two');
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect(await readdir(folder)).toEqual(['htpasswd']);
+  });
+
+  it('replaces what a symbolic link names, and keeps the link', async () => {
+    const target = join(folder, 'elsewhere', 'file');
+    await mkdir(join(folder, 'elsewhere'));
+    await writeFile(target, 'one');
+    await symlink(target, path);
+    await editFile(path, (text) => `${text ?? ''} two`);
+    expect((await lstat(path)).isSymbolicLink()).toBe(true);
+    expect(await readFile(target, 'utf8')).toBe('one two');
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('leaves a file with its owner (skipped unless run by root)', async () => {
+    await chown(folder, 4242, 4243);
+    await replaceFile(path, 'one');
+    expect(await stat(path)).toMatchObject({ uid: 4242, gid: 4243 });
+    await chown(path, 4244, 4245);
+    await replaceFile(path, 'two');
+    expect(await stat(path)).toMatchObject({ uid: 4244, gid: 4245 });
+  });
+
+  it('loses no edit when many come at once', async () => {
+    await Promise.all(Array.from({ length: 10 }, (_, n) => editFile(path, (text = '') => `${text}${n}\n`)));
+    const lines = (await readFile(path, 'utf8')).trim().split('\n');
+    expect(lines.map(Number).sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(await readdir(folder)).toEqual(['htpasswd']);
+  });
+
+  it('writes nothing when nothing changes, when the edit throws, or when the file is not UTF-8', async () => {
+    await writeFile(path, 'one');
+    const { ino } = await stat(path);
+    expect(await editFile(path, (text = '') => text)).toBe(false);
+    await expect(
+      editFile(path, () => {
+        throw new Error('no');
+      }),
+    ).rejects.toThrow('no');
+    expect((await stat(path)).ino).toBe(ino);
+    await writeFile(path, Buffer.from('m\xfcller:x', 'latin1'));
+    await expect(editFile(path, () => 'two')).rejects.toThrow(/not UTF-8/);
+    expect(await readFile(path, 'latin1')).toBe('m\xfcller:x');
+  });
+});

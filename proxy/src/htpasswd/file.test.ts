@@ -1,0 +1,106 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseHtpasswd, removeUser, setHash } from './file.js';
+
+const rest = 'abcdefghijklmnopqrstuOnR6zWlZ/0hR0yA4q3nq1PZz8mZc8nOe';
+const bcrypt = (cost = '10', kind = 'y') => `$2${kind}$${cost}$${rest}`;
+
+describe('parseHtpasswd', () => {
+  it('accepts $2y$, $2b$ and $2a$ between comments, blank lines, CRLF and a byte order mark', () => {
+    const text = `\uFEFFann:${bcrypt()}\r\n# bob:${bcrypt()}\r\n\r\ncarol:${bcrypt('05', 'b')}\ndave:${bcrypt('12', 'a')}`;
+    const { users, warnings } = parseHtpasswd(text);
+    expect([...users]).toEqual([
+      ['ann', { line: 1, kind: '$2y$', bcrypt: { hash: bcrypt(), cost: 10 } }],
+      ['carol', { line: 4, kind: '$2b$', bcrypt: { hash: bcrypt('05', 'b'), cost: 5 } }],
+      ['dave', { line: 5, kind: '$2a$', bcrypt: { hash: bcrypt('12', 'a'), cost: 12 } }],
+    ]);
+    expect(warnings).toEqual([]);
+  });
+
+  it.each([
+    ['MD5 (apr1)', '$apr1$Ms7bMPmC$4ysxGVs2bSvpNZmTMj0HT1'],
+    ['MD5 (crypt)', '$1$Ms7bMPmC$4ysxGVs2bSvpNZmTMj0HT1'],
+    ['SHA-1', '{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g='],
+    ['SHA-256 (crypt)', '$5$rounds=5000$salt$hashhash'],
+    ['SHA-512 (crypt)', '$6$salt$hashhash'],
+    ['plain text or crypt', 'rl8uSaP6cCkJk'],
+    ['malformed bcrypt', bcrypt().slice(0, -1)],
+    ['malformed bcrypt', bcrypt('32')],
+    ['malformed bcrypt', bcrypt('03')],
+    ['malformed bcrypt', bcrypt('10', 'x')],
+    ['no password', ''],
+  ])('lets nobody in by %s, names line, user and remedy, and lets the others in', (kind, hash) => {
+    const { users, warnings } = parseHtpasswd(`# first\nbob:${hash}\nann:${bcrypt()}\n`);
+    expect(users.get('bob')).toEqual({ line: 2, kind });
+    expect(users.get('ann')?.bcrypt).toBeDefined();
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatchObject({ line: 2, user: 'bob' });
+    expect(warnings[0]?.message).toMatch(/^line 2: bob .*`wharfie users passwd bob`$/);
+    if (hash !== '') expect(warnings[0]?.message).not.toContain(hash);
+  });
+
+  it('warns of a name without a colon, and never repeats what may be a hash', () => {
+    const { users, warnings } = parseHtpasswd(`bob\n${bcrypt()}\n:${bcrypt()}\n`);
+    expect(users.size).toBe(0);
+    expect(warnings.map(({ line, user }) => [line, user])).toEqual([
+      [1, 'bob'],
+      [2, undefined],
+      [3, undefined],
+    ]);
+    expect(JSON.stringify(warnings)).not.toContain(rest);
+  });
+
+  it('lets the first of two lines count, as Apache does, and warns of the second', () => {
+    const { users, warnings } = parseHtpasswd(`bob:${bcrypt('05')}\nbob:${bcrypt('06')}\n`);
+    expect(users.get('bob')).toMatchObject({ line: 1, bcrypt: { cost: 5 } });
+    expect(warnings).toMatchObject([{ line: 2, user: 'bob' }]);
+  });
+
+  it('warns of a cost that makes each login wait, and lets nobody in by one that takes minutes', () => {
+    const { users, warnings } = parseHtpasswd(`slow:${bcrypt('16')}\nfrozen:${bcrypt('20')}\n`);
+    expect(users.get('slow')?.bcrypt).toBeDefined();
+    expect(users.get('frozen')?.bcrypt).toBeUndefined();
+    expect(warnings.map(({ user }) => user)).toEqual(['slow', 'frozen']);
+  });
+
+  it('takes __proto__ and constructor for names like any other', () => {
+    const { users } = parseHtpasswd(`__proto__:${bcrypt()}\n`);
+    expect([...users.keys()]).toEqual(['__proto__']);
+    expect(users.get('constructor')).toBeUndefined();
+  });
+
+  it('takes what follows a second colon for a comment', () => {
+    expect(parseHtpasswd(`bob:${bcrypt()}:of the harbour\n`).users.get('bob')?.bcrypt?.hash).toBe(bcrypt());
+  });
+});
+
+describe('setHash and removeUser', () => {
+  it('changes one line and leaves every other byte', () => {
+    const text = `# keep\r\n\r\nann:old\r\n bob:old:the second\r\n#bob:x\r\nlast:old`;
+    expect(setHash(text, 'bob', 'new')).toBe(`# keep\r\n\r\nann:old\r\n bob:new:the second\r\n#bob:x\r\nlast:old`);
+    expect(setHash(text, 'last', '$new$&')).toBe(text.replace('last:old', () => 'last:$new$&'));
+    expect(setHash(text, 'eve', 'new')).toBe(`${text}\r\neve:new\r\n`);
+    expect(removeUser(text, 'ann')).toBe(`# keep\r\n\r\n bob:old:the second\r\n#bob:x\r\nlast:old`);
+  });
+
+  it('removes every line of a user, so that none comes back', () => {
+    expect(removeUser('bob:a\nann:b\nbob:c\n', 'bob')).toBe('ann:b\n');
+  });
+
+  it('sees the user of the first line behind a byte order mark', () => {
+    expect(setHash('\uFEFFbob:old\n', 'bob', 'new')).toBe('\uFEFFbob:new\n');
+    expect(removeUser('\uFEFFbob:old\nann:x\n', 'bob')).toBe('ann:x\n');
+  });
+
+  it('finds again what was set, in any file', () => {
+    const names = fc.stringMatching(/^[a-z_][\w.-]{0,8}$/);
+    fc.assert(
+      fc.property(fc.array(fc.oneof(names, fc.constant('#'), fc.string()), { maxLength: 8 }), names, (lines, name) => {
+        const text = lines.map((line) => `${line}:x\n`).join('');
+        const set = setHash(text, name, bcrypt());
+        expect(parseHtpasswd(set).users.get(name)?.bcrypt?.hash).toBe(bcrypt());
+        expect(parseHtpasswd(removeUser(set, name)).users.has(name)).toBe(false);
+      }),
+    );
+  });
+});
