@@ -13,7 +13,7 @@ import {
 
 /**
  * The policy `text` with `action` on `pattern` given to `who`: in the rule for exactly that pattern when there is one, else
- * in a new one. Comments stay. The text itself comes back when it says so already.
+ * in a new one. Comments stay, though not their columns. The text itself comes back when it says so already.
  * @throws PolicyError when `text` is wrong, Error when `who` or `pattern` is
  */
 export function grant(text: string, who: string, action: Action, pattern: string): string {
