@@ -1,5 +1,6 @@
 import type { Action } from '@wharfie/shared';
-import { isOneComponent, type Audience, type Policy } from './policy.js';
+import { isOneComponent } from './pattern.js';
+import type { Audience, Policy } from './policy.js';
 
 /** The one asking: an account, or somebody without one. */
 export type Asker = { readonly name: string } | 'anonymous';

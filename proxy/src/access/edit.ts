@@ -1,19 +1,12 @@
 import type { Action } from '@wharfie/shared';
 import { isMap, isScalar, isSeq, parseDocument, Scalar, YAMLMap, YAMLSeq, type Document } from 'yaml';
 import { decide, type Asker, type Decision } from './decide.js';
-import {
-  compilePattern,
-  isOneComponent,
-  parsePolicy,
-  PolicyError,
-  whoProblem,
-  yamlOptions,
-  type Policy,
-} from './policy.js';
+import { compilePattern, isOneComponent } from './pattern.js';
+import { parsePolicy, PolicyError, whoProblem, yamlOptions, type Policy } from './policy.js';
 
 /**
- * The policy `text` with `action` on `pattern` given to `who`: in the rule for exactly that pattern when there is one, else
- * in a new one. Comments stay, though not their columns. The text itself comes back when it says so already.
+ * The policy `text` with `action` on `pattern` given to `who`: in the rule for exactly that pattern when there is one,
+ * else in a new one. Comments stay, though not their columns. The text itself comes back when it says so already.
  * @throws PolicyError when `text` is wrong, Error when `who` or `pattern` is
  */
 export function grant(text: string, who: string, action: Action, pattern: string): string {
@@ -29,8 +22,8 @@ export function grant(text: string, who: string, action: Action, pattern: string
 }
 
 /**
- * The policy `text` with `who` taken out of the `action` lists of the rules for exactly `pattern`. A rule that then allows
- * nothing goes; comments stay. The text itself comes back when no such rule names `who`.
+ * The policy `text` with `who` taken out of the `action` lists of the rules for exactly `pattern`. A rule that then
+ * allows nothing goes; comments stay. The text itself comes back when no such rule names `who`.
  * @throws PolicyError when `text` is wrong, Error when `who` or `pattern` is
  */
 export function revoke(text: string, who: string, action: Action, pattern: string): string {
@@ -50,8 +43,8 @@ export function revoke(text: string, who: string, action: Action, pattern: strin
 }
 
 /**
- * What allows `who` to do `action` on `pattern`, or undefined when nothing does. Tried on one repository that `pattern` means
- * and one asker whom `who` means: enough to say which rule is in the way of a revocation.
+ * What allows `who` to do `action` on `pattern`, or undefined when nothing does. Tried on one repository that `pattern`
+ * means and one asker whom `who` means: enough to say which rule is in the way of a revocation.
  */
 export function stillAllows(policy: Policy, who: string, action: Action, pattern: string): Decision | undefined {
   const asker = someAsker(policy, who);

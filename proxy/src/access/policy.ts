@@ -1,7 +1,6 @@
-import { isRepositoryName, type Action } from '@wharfie/shared';
-import { LRUCache } from 'lru-cache';
-import picomatch from 'picomatch';
+import type { Action } from '@wharfie/shared';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, visit, type Node } from 'yaml';
+import { compilePattern, type Pattern } from './pattern.js';
 
 /** A word of access.yml, and the line that it stands on. */
 export interface Entry {
@@ -21,15 +20,11 @@ export interface Audience {
   anonymous: boolean;
 }
 
-export interface Pattern extends Entry {
-  /** Whether `repository` is meant, for an asker of this name; strangers have none. */
-  matches: (repository: string, user: string | undefined) => boolean;
-  everything: boolean;
-}
+export type PolicyPattern = Entry & Pattern;
 
 export interface Rule {
   line: number;
-  patterns: readonly Pattern[];
+  patterns: readonly PolicyPattern[];
   audiences: ReadonlyMap<Action, Audience>;
 }
 
@@ -59,8 +54,9 @@ export const yamlOptions = { schema: 'failsafe', prettyErrors: false } as const;
 export const actions = ['pull', 'push', 'delete'] as const satisfies readonly Action[];
 
 /**
- * What access.yml allows. Strict: whatever is not understood is an error, because a rule that is silently left out or read
- * in another way than it was meant is worse than none. An empty file is a policy that allows nothing, with a warning.
+ * What access.yml allows. Strict: whatever is not understood is an error, because a rule that is silently left out or
+ * read in another way than it was meant is worse than none. An empty file is a policy that allows nothing, with a
+ * warning.
  * @throws PolicyError
  */
 export function parsePolicy(text: string): Policy {
@@ -115,89 +111,11 @@ export function whoProblem(text: string, groups: ReadonlyMap<string, unknown>): 
   return undefined;
 }
 
-/** @throws Error that says why `text` is no pattern of repositories */
-export function compilePattern(text: string): Omit<Pattern, 'line'> {
-  const globs = expandBraces(checkedPattern(text));
-  for (const glob of globs) checkGlob(glob);
-  const matcher = (user: string) =>
-    picomatch(
-      globs.map((glob) => glob.replaceAll(userMark, user)),
-      globOptions,
-    );
-  if (!text.includes('${user}')) {
-    const matches = matcher('');
-    return { text, matches: (repository) => matches(repository), everything: globs.includes('**') };
-  }
-  const matchers = new LRUCache<string, picomatch.Matcher>({ max: 1000, memoMethod: matcher });
-  const matches = (repository: string, user: string | undefined) =>
-    user !== undefined && isOneComponent(user) && matchers.memo(user)(repository);
-  return { text, matches, everything: false };
-}
-
-/**
- * Whether `user` may stand for `${user}`. A name that is no component of a repository's name (`*`, `{a,b}`, `a/b`, `Bob`)
- * has no corner of its own, rather than somebody else's.
- */
-export function isOneComponent(user: string): boolean {
-  return isRepositoryName(user) && !user.includes('/');
-}
-
 const words = new Set(['$authenticated', '$anonymous', '${user}']);
 const nobody: Audience = { line: 1, who: [], names: new Set(), accounts: false, anonymous: false };
 
-/** Stands for `${user}` while braces are expanded; no pattern may hold it. */
-const userMark = '~';
-
-/** With `strictSlashes` `team/**` does not match `team`. */
-const globOptions: picomatch.PicomatchOptions = {
-  dot: true,
-  strictSlashes: true,
-  nobrace: true,
-  nobracket: true,
-  noextglob: true,
-  nonegate: true,
-};
-
-const maxGlobs = 1000;
-
 function isNameOrGroup(text: string): string | undefined {
   return text.startsWith('$') ? `admins are names and groups, not ${text}` : undefined;
-}
-
-/** Nothing of picomatch's wider language gets in: no negation, classes, extglobs, escapes. */
-function checkedPattern(text: string): string {
-  if (text === '') throw new Error('a pattern is empty');
-  const pattern = text.replaceAll('${user}', userMark);
-  const unknown = /[^A-Za-z0-9._/*?{},~-]/.exec(pattern)?.[0] ?? (text.includes(userMark) ? userMark : undefined);
-  if (unknown !== undefined) throw new Error(`"${text}": a pattern cannot hold ${JSON.stringify(unknown)}`);
-  return pattern;
-}
-
-function expandBraces(pattern: string): string[] {
-  let globs = [pattern];
-  for (;;) {
-    const innermost = /\{([^{}]*)\}/;
-    if (!globs.some((glob) => innermost.test(glob))) return globs;
-    globs = globs.flatMap((glob) => {
-      const brace = innermost.exec(glob);
-      if (!brace) return [glob];
-      const rest = glob.slice(brace.index + brace[0].length);
-      return (brace[1] ?? '').split(',').map((choice) => glob.slice(0, brace.index) + choice + rest);
-    });
-    if (globs.length > maxGlobs) throw new Error(`"${pattern}" stands for more than ${maxGlobs} patterns`);
-  }
-}
-
-function checkGlob(glob: string): void {
-  if (/[{}]/.test(glob)) throw new Error('a brace has no partner');
-  if (glob.includes(',')) throw new Error('a comma stands outside braces: write several patterns as a list');
-  const components = glob.split('/');
-  if (components.includes('')) throw new Error('a slash begins or ends a pattern, or stands next to another one');
-  if (components.some((component) => component.includes('**') && component !== '**')) {
-    throw new Error('** must stand alone between slashes');
-  }
-  if (glob.includes('..')) throw new Error('.. stands in no repository name');
-  if (glob.includes('**/**')) throw new Error('**/** says no more than **');
 }
 
 /** The nodes of one access.yml, each with its line. */
@@ -292,7 +210,7 @@ class Reader {
     return { line: this.#line(node), patterns, audiences };
   }
 
-  #pattern({ text, line }: Entry): Pattern {
+  #pattern({ text, line }: Entry): PolicyPattern {
     try {
       return { line, ...compilePattern(text) };
     } catch (error) {

@@ -14,7 +14,9 @@ export interface NewPasswordOptions extends PasswordOptions {
   cost: number;
 }
 
-/** Adds the options by which a new password is given. There is none that takes it as an argument, where `ps` shows it. */
+/**
+ * Adds the options by which a new password is given. There is none that takes it as an argument, where `ps` shows it.
+ */
 export function newPasswordOptions(command: Command): Command {
   return command
     .addOption(stdinOption())

@@ -4,8 +4,9 @@ import { dirname } from 'node:path';
 import { lock } from 'proper-lockfile';
 
 /**
- * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit` gets
- * undefined when there is no file; nothing is written when it changes nothing or throws. Returns whether it was changed.
+ * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit`
+ * gets undefined when there is no file; nothing is written when it changes nothing or throws. Returns whether it was
+ * changed.
  * @throws Error in one line that says what to do
  */
 export async function editFile(path: string, edit: (text: string | undefined) => string): Promise<boolean> {
@@ -20,8 +21,8 @@ export async function editFile(path: string, edit: (text: string | undefined) =>
 }
 
 /**
- * Replaces the file at `path`, or makes it, mode 0600: a reader sees the old content or the new one, whatever dies when.
- * When `path` is a symbolic link the file that it names is replaced. Done by root, it stays with its owner.
+ * Replaces the file at `path`, or makes it, mode 0600: a reader sees the old content or the new one, whatever dies
+ * when. When `path` is a symbolic link the file that it names is replaced. Done by root, it stays with its owner.
  * @throws Error in one line that says what to do
  */
 export async function replaceFile(path: string, content: string): Promise<void> {
@@ -52,8 +53,8 @@ export async function replaceFile(path: string, content: string): Promise<void> 
 }
 
 /**
- * Runs `work` while no other command holds the lock of `path`, a folder `path.lock`. A lock whose holder died is taken over
- * after ten seconds.
+ * Runs `work` while no other command holds the lock of `path`, a folder `path.lock`. A lock whose holder died is taken
+ * over after ten seconds.
  */
 export async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   const retries = { retries: 60, factor: 1.2, minTimeout: 20, maxTimeout: 250 };

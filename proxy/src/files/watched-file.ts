@@ -14,10 +14,10 @@ export interface WatchedFileOptions<T> {
 }
 
 /**
- * The parsed content of a small file, kept up to date. The file is read again and again and compared, rather than watched
- * or asked for its times: that alone is right on bind mounts and NFS, for a replacement by rename, and for two changes
- * within one tick of the clock. A file caught half-written, or missing between an editor's two renames, is looked at
- * again before it is believed.
+ * The parsed content of a small file, kept up to date. The file is read again and again and compared, rather than
+ * watched or asked for its times: that alone is right on bind mounts and NFS, for a replacement by rename, and for two
+ * changes within one tick of the clock. A file caught half-written, or missing between an editor's two renames, is
+ * looked at again before it is believed.
  */
 export class WatchedFile<T> {
   #current: T;

@@ -1,8 +1,8 @@
 import bcrypt from 'bcryptjs';
 
 /**
- * Runs in a worker thread, so that no request waits for another one's bcrypt. JavaScript, so that it is found beside the
- * module that names it both in `src` and in `dist`.
+ * Runs in a worker thread, so that no request waits for another one's bcrypt. JavaScript, so that it is found beside
+ * the module that names it both in `src` and in `dist`.
  *
  * @param {{ password: string, hash: string }} check
  * @returns {boolean}

@@ -7,7 +7,8 @@ const bcrypt = (cost = '10', kind = 'y') => `$2${kind}$${cost}$${rest}`;
 
 describe('parseHtpasswd', () => {
   it('accepts $2y$, $2b$ and $2a$ between comments, blank lines, CRLF and a byte order mark', () => {
-    const text = `\uFEFFann:${bcrypt()}\r\n# bob:${bcrypt()}\r\n\r\ncarol:${bcrypt('05', 'b')}\ndave:${bcrypt('12', 'a')}`;
+    const head = `\uFEFFann:${bcrypt()}\r\n# bob:${bcrypt()}\r\n\r\n`;
+    const text = `${head}carol:${bcrypt('05', 'b')}\ndave:${bcrypt('12', 'a')}`;
     const { users, warnings } = parseHtpasswd(text);
     expect([...users]).toEqual([
       ['ann', { line: 1, kind: '$2y$', bcrypt: { hash: bcrypt(), cost: 10 } }],

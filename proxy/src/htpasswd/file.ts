@@ -1,4 +1,7 @@
-/** The costliest hash that logs anybody in: what `htpasswd -C` accepts at most. One check of the next cost takes over ten seconds of a core. */
+/**
+ * The costliest hash that logs anybody in: what `htpasswd -C` accepts at most. One check of the next cost takes over
+ * ten seconds of a core.
+ */
 const maxCost = 17;
 /** Above this cost a login takes seconds, which is worth a word. */
 const slowCost = 15;
@@ -26,8 +29,8 @@ export interface Htpasswd {
 }
 
 /**
- * The users of an htpasswd file. Never throws: a line that cannot be used is a warning, and the others work. Of two lines
- * for one user the first counts, as in Apache. What follows a second colon is a comment, as nginx has it.
+ * The users of an htpasswd file. Never throws: a line that cannot be used is a warning, and the others work. Of two
+ * lines for one user the first counts, as in Apache. What follows a second colon is a comment, as nginx has it.
  * https://httpd.apache.org/docs/2.4/misc/password_encryptions.html
  */
 export function parseHtpasswd(text: string): Htpasswd {

@@ -9,7 +9,7 @@ export function passwordProblem(password: string): string | undefined {
   if (password === '') return 'the password is empty';
   if (password.includes('\0')) return 'the password holds a NUL character';
   if (Buffer.byteLength(password) > maxPasswordBytes) {
-    return `the password is longer than ${maxPasswordBytes} bytes, and bcrypt would ignore the rest: choose a shorter one`;
+    return `the password is longer than ${maxPasswordBytes} bytes, and bcrypt ignores the rest: choose a shorter one`;
   }
   return undefined;
 }
@@ -27,9 +27,11 @@ export function accountNameProblem(name: string): string | undefined {
   return undefined;
 }
 
-/** The bcrypt hash of `password` as `htpasswd -B` writes it. It takes 2^cost rounds on the calling thread, in slices. */
+/**
+ * The bcrypt hash of `password` as `htpasswd -B` writes it. It takes 2^cost rounds on the calling thread, in slices.
+ */
 export async function hashPassword(password: string, cost = 10): Promise<string> {
-  // `$2y$` is what crypt_blowfish calls the algorithm that others call `$2b$`; Apache's htpasswd writes only the former.
+  // `$2y$` is crypt_blowfish's name for what others call `$2b$`; Apache's htpasswd writes only the former.
   return (await bcrypt.hash(password, cost)).replace(/^\$2b\$/, '$2y$');
 }
 

@@ -14,8 +14,9 @@ const maxWaiting = 1000;
 const idleTimeout = 60_000;
 
 /**
- * Says whether a password is right, at the speed of a hash table once it has been: bcrypt runs in worker threads only, once
- * for each pair of line and password. `file.current` is read at every call, so a changed line counts at the next one.
+ * Says whether a password is right, at the speed of a hash table once it has been: bcrypt runs in worker threads only,
+ * once for each pair of line and password. `file.current` is read at every call, so a changed line counts at the next
+ * one.
  */
 export class Verifier {
   /** Answers that needed no bcrypt, and bcrypt checks begun; for metrics. */
@@ -42,8 +43,8 @@ export class Verifier {
   }
 
   /**
-   * Whether `password` is `name`'s. A name that is unknown, or whose line cannot be used, takes as long as a wrong password.
-   * bcrypt would take any password that begins with the right 72 bytes, so one of more bytes is nobody's.
+   * Whether `password` is `name`'s. A name that is unknown, or whose line cannot be used, takes as long as a wrong
+   * password. bcrypt would take any password that begins with the right 72 bytes, so one of more bytes is nobody's.
    * @throws OciError TOOMANYREQUESTS when too many checks wait
    */
   async verify(name: string, password: string): Promise<boolean> {

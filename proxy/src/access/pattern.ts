@@ -1,0 +1,90 @@
+import { isRepositoryName } from '@wharfie/shared';
+import { LRUCache } from 'lru-cache';
+import picomatch from 'picomatch';
+
+/** A pattern of repositories. */
+export interface Pattern {
+  text: string;
+  /** Whether `repository` is meant, for an asker of this name; strangers have none. */
+  matches: (repository: string, user: string | undefined) => boolean;
+  /** Whether every repository is meant. */
+  everything: boolean;
+}
+
+/** Stands for `${user}` while braces are expanded; no pattern may hold it. */
+const userMark = '~';
+
+/** With `strictSlashes` `team/**` does not match `team`. */
+const globOptions: picomatch.PicomatchOptions = {
+  dot: true,
+  strictSlashes: true,
+  nobrace: true,
+  nobracket: true,
+  noextglob: true,
+  nonegate: true,
+};
+
+const maxGlobs = 1000;
+
+/** @throws Error that says why `text` is no pattern of repositories */
+export function compilePattern(text: string): Pattern {
+  const globs = expandBraces(checkedPattern(text));
+  for (const glob of globs) checkGlob(glob);
+  const matcher = (user: string) =>
+    picomatch(
+      globs.map((glob) => glob.replaceAll(userMark, user)),
+      globOptions,
+    );
+  if (!text.includes('${user}')) {
+    const matches = matcher('');
+    return { text, matches: (repository) => matches(repository), everything: globs.includes('**') };
+  }
+  const matchers = new LRUCache<string, picomatch.Matcher>({ max: 1000, memoMethod: matcher });
+  const matches = (repository: string, user: string | undefined) =>
+    user !== undefined && isOneComponent(user) && matchers.memo(user)(repository);
+  return { text, matches, everything: false };
+}
+
+/**
+ * Whether `user` may stand for `${user}`. A name that is no component of a repository's name, such as `*`, `a/b` or
+ * `Bob`, has no corner of its own, rather than somebody else's.
+ */
+export function isOneComponent(user: string): boolean {
+  return isRepositoryName(user) && !user.includes('/');
+}
+
+/** Nothing of picomatch's wider language gets in: no negation, classes, extglobs, escapes. */
+function checkedPattern(text: string): string {
+  if (text === '') throw new Error('a pattern is empty');
+  const pattern = text.replaceAll('${user}', userMark);
+  const unknown = /[^A-Za-z0-9._/*?{},~-]/.exec(pattern)?.[0] ?? (text.includes(userMark) ? userMark : undefined);
+  if (unknown !== undefined) throw new Error(`"${text}": a pattern cannot hold ${JSON.stringify(unknown)}`);
+  return pattern;
+}
+
+function expandBraces(pattern: string): string[] {
+  let globs = [pattern];
+  for (;;) {
+    const innermost = /\{([^{}]*)\}/;
+    if (!globs.some((glob) => innermost.test(glob))) return globs;
+    globs = globs.flatMap((glob) => {
+      const brace = innermost.exec(glob);
+      if (!brace) return [glob];
+      const rest = glob.slice(brace.index + brace[0].length);
+      return (brace[1] ?? '').split(',').map((choice) => glob.slice(0, brace.index) + choice + rest);
+    });
+    if (globs.length > maxGlobs) throw new Error(`"${pattern}" stands for more than ${maxGlobs} patterns`);
+  }
+}
+
+function checkGlob(glob: string): void {
+  if (/[{}]/.test(glob)) throw new Error('a brace has no partner');
+  if (glob.includes(',')) throw new Error('a comma stands outside braces: write several patterns as a list');
+  const components = glob.split('/');
+  if (components.includes('')) throw new Error('a slash begins or ends a pattern, or stands next to another one');
+  if (components.some((component) => component.includes('**') && component !== '**')) {
+    throw new Error('** must stand alone between slashes');
+  }
+  if (glob.includes('..')) throw new Error('.. stands in no repository name');
+  if (glob.includes('**/**')) throw new Error('**/** says no more than **');
+}

@@ -1,0 +1,259 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+const bin = fileURLToPath(new URL('../bin/wharfie.js', import.meta.url));
+const hasPython = spawnSync('python3', ['-c', 'import pty']).status === 0;
+
+describe('wharfie', () => {
+  let data: string;
+
+  beforeEach(() => {
+    data = join(mkdtempSync(join(tmpdir(), 'wharfie-')), 'data');
+  });
+  afterEach(() => {
+    rmSync(join(data, '..'), { recursive: true });
+  });
+
+  const environment = () => ({ ...process.env, WHARFIE_DATA: data });
+  const wharfie = (words: string[], input = '') => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...words], { env: environment(), input });
+    return { status, stdout: stdout.toString(), stderr: stderr.toString() };
+  };
+  const file = (name: string) => join(data, name);
+  const addUser = (name: string, password = 'secret') =>
+    wharfie(['users', 'add', name, '--cost', '4', '--password-stdin'], `${password}\n`);
+
+  it.each([
+    [],
+    ['users'],
+    ['users', 'list'],
+    ['users', 'add'],
+    ['users', 'passwd'],
+    ['users', 'remove'],
+    ['users', 'verify'],
+    ['access'],
+    ['access', 'list'],
+    ['access', 'check'],
+    ['access', 'grant'],
+    ['access', 'revoke'],
+  ])('%s %s --help has examples', (...words) => {
+    const { status, stdout } = wharfie([...words, '--help']);
+    expect(status).toBe(0);
+    expect(stdout).toContain(`Usage: ${['wharfie', ...words].join(' ')}`);
+    expect(stdout).toContain('Examples:\n');
+  });
+
+  it.each([
+    [['users', 'create', 'bob'], 'unknown command'],
+    [['users', 'add'], "missing required argument 'name'"],
+    [['users', 'add', 'bob', 'secret', '--generate'], 'too many arguments'],
+    [['users', 'add', 'bob', '--generate', '--password-stdin'], 'cannot be used with'],
+    [['users', 'add', 'bob', '--generate', '--cost', '3'], 'from 4 to 15'],
+    [['users', 'add', 'b:ob', '--generate'], 'colon'],
+    [['users', 'add', '$anonymous', '--generate'], 'must not begin with'],
+    [['users', 'add', 'bob'], '--password-stdin'],
+    [['access', 'check', 'bob', 'write', 'a'], 'pull, push, delete'],
+    [['access', 'check', 'bob', 'pull', 'A'], 'no repository name'],
+    [['access', 'check', '', 'pull', 'a'], 'single quotes'],
+    [['access', 'check', '$authenticated', 'pull', 'a'], "'$anonymous'"],
+    [['access', 'grant', '@devs', 'pull', 'a'], 'unknown group @devs'],
+    [['access', 'grant', 'bob', 'pull', '!a'], 'cannot hold'],
+  ])('%j is wrong usage: 2, and one line on standard error', (words, reason) => {
+    const { status, stdout, stderr } = wharfie(words);
+    expect(status).toBe(2);
+    expect(stdout).toBe('');
+    expect(stderr).toContain(reason);
+    expect(stderr).toMatch(/^wharfie: [^\n]+\n$/);
+    expect(existsSync(file('htpasswd'))).toBe(false);
+  });
+
+  it('makes the folder and the first account, in a file that others may not read', () => {
+    expect(addUser('bob')).toEqual({ status: 0, stdout: '', stderr: 'wharfie: bob can log in now\n' });
+    expect(readFileSync(file('htpasswd'), 'utf8')).toMatch(/^bob:\$2y\$04\$[./A-Za-z0-9]{53}\n$/);
+    expect(statSync(file('htpasswd')).mode & 0o777).toBe(0o600);
+  });
+
+  it('says no to a second account of the same name, and to a password for none', () => {
+    addUser('bob');
+    const before = readFileSync(file('htpasswd'), 'utf8');
+    expect(addUser('bob')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('wharfie users passwd bob') as string,
+    });
+    const passwd = wharfie(['users', 'passwd', 'eve', '--generate']);
+    expect(passwd).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('users add eve') as string });
+    expect(readFileSync(file('htpasswd'), 'utf8')).toBe(before);
+  });
+
+  it('prints a generated password alone, and knows it again', () => {
+    const { stdout } = wharfie(['users', 'add', 'bob', '--generate', '--cost', '4']);
+    expect(stdout).toMatch(/^\w{20,}\n$/);
+    expect(wharfie(['users', 'verify', 'bob', '--password-stdin'], stdout).status).toBe(0);
+    expect(wharfie(['users', 'verify', 'bob', '--password-stdin'], `x${stdout}`).status).toBe(1);
+    expect(wharfie(['users', 'verify', 'eve', '--password-stdin'], stdout).status).toBe(1);
+  });
+
+  it.each([
+    ['', 'empty'],
+    ['\n', 'empty'],
+    ['one\ntwo\n', 'more than one line'],
+    ['x'.repeat(73), '72 bytes'],
+  ])('refuses the password %j', (input, reason) => {
+    const { status, stderr } = wharfie(['users', 'add', 'bob', '--password-stdin'], input);
+    expect(status).toBe(1);
+    expect(stderr).toContain(reason);
+    expect(stderr).not.toContain('xxx');
+  });
+
+  it('keeps a password as it is given, but for the end of the line', () => {
+    wharfie(['users', 'add', 'bob', '--cost', '4', '--password-stdin'], ' pä:ss \r\n');
+    expect(wharfie(['users', 'verify', 'bob', '--password-stdin'], ' pä:ss ').status).toBe(0);
+  });
+
+  it('changes a password and leaves the rest of the file', () => {
+    addUser('bob');
+    const before = `# ours\r\n${readFileSync(file('htpasswd'), 'utf8')}old:$apr1$a$b\n`;
+    writeFileSync(file('htpasswd'), before);
+    expect(wharfie(['users', 'passwd', 'bob', '--cost', '4', '--password-stdin'], 'new').status).toBe(0);
+    const after = readFileSync(file('htpasswd'), 'utf8');
+    expect(after).not.toBe(before);
+    expect(after.replace(/bob:.*/, '')).toBe(before.replace(/bob:.*/, ''));
+    expect(wharfie(['users', 'verify', 'bob', '--password-stdin'], 'new').status).toBe(0);
+  });
+
+  it('lists the accounts with what they may push, and warns of lines that let nobody in', () => {
+    addUser('bob');
+    writeFileSync(file('htpasswd'), `${readFileSync(file('htpasswd'), 'utf8')}old:$apr1$a$b\n`);
+    writeFileSync(
+      file('access.yml'),
+      'groups: {builders: [bob]}\nrules: [{repositories: "team/**", push: ["@builders"]}]\n',
+    );
+    const { status, stdout, stderr } = wharfie(['users', 'list']);
+    expect(status).toBe(0);
+    expect(stdout).toBe(
+      [
+        'NAME   GROUPS     HASH                        COST   MAY PUSH\n',
+        'bob    builders   $2y$                        4      team/**\n',
+        'old    -          MD5 (apr1): cannot log in   -      -\n',
+      ].join(''),
+    );
+    expect(stderr).toContain('line 2: old cannot log in');
+    expect(stderr).not.toContain('$apr1$');
+  });
+
+  it('removes an account and says where access.yml still names it', () => {
+    addUser('bob');
+    writeFileSync(file('access.yml'), 'groups:\n  builders: [bob]\nrules:\n  - repositories: a\n    push: [bob]\n');
+    const { status, stdout } = wharfie(['users', 'remove', 'bob']);
+    expect(status).toBe(0);
+    expect(stdout).toBe(
+      `bob is removed\n` +
+        `${file('access.yml')} line 2 still names bob: group builders\n` +
+        `${file('access.yml')} line 5 still names bob: push on a\n`,
+    );
+    expect(readFileSync(file('htpasswd'), 'utf8')).toBe('');
+    expect(wharfie(['users', 'remove', 'bob']).status).toBe(1);
+  });
+
+  it('grants, lists, checks and revokes', () => {
+    addUser('bob');
+    expect(wharfie(['access', 'grant', 'bob', 'push', 'team/**']).status).toBe(0);
+    expect(wharfie(['access', 'check', 'bob', 'push', 'team/app'])).toMatchObject({
+      status: 0,
+      stdout: `allowed: ${file('access.yml')} line 17: the rule for team/** gives push to bob\n`,
+    });
+    expect(wharfie(['access', 'list']).stdout).toMatch(/^16 +team\/\*\* +- +bob +-$/m);
+    expect(wharfie(['access', 'revoke', 'bob', 'push', 'team/**']).status).toBe(0);
+    expect(wharfie(['access', 'check', 'bob', 'push', 'team/app'])).toMatchObject({
+      status: 1,
+      stdout: 'denied: no rule gives bob push on team/app\n',
+    });
+    expect(wharfie(['access', 'revoke', 'bob', 'pull', 'team/**'])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('line 15 still allows it') as string,
+    });
+  });
+
+  it('checks what strangers may', () => {
+    addUser('bob');
+    expect(wharfie(['access', 'grant', '$anonymous', 'pull', 'public/**']).status).toBe(0);
+    expect(wharfie(['access', 'check', '$anonymous', 'pull', 'public/app']).status).toBe(0);
+    expect(wharfie(['access', 'check', '$anonymous', 'push', 'public/app']).status).toBe(1);
+  });
+
+  it('names file and line of a policy that is wrong, and gives no answer', () => {
+    addUser('bob');
+    writeFileSync(file('access.yml'), 'admins: [bob]\nrule: []\n');
+    for (const words of [['list'], ['check', 'bob', 'pull', 'a'], ['grant', 'bob', 'pull', 'a']]) {
+      const { status, stderr } = wharfie(['access', ...words]);
+      expect(status).toBe(2);
+      expect(stderr).toMatch(/^wharfie: .*access\.yml: line 2: unknown key "rule"[^\n]*\n$/);
+    }
+  });
+
+  it('loses no account when several are made at once', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    await Promise.all(
+      names.map(
+        (name) =>
+          new Promise((resolve, reject) => {
+            const words = [bin, 'users', 'add', name, '--generate', '--cost', '4'];
+            spawn(process.execPath, words, { env: environment() }).once('error', reject).once('exit', resolve);
+          }),
+      ),
+    );
+    const lines = readFileSync(file('htpasswd'), 'utf8').trim().split('\n');
+    expect(lines.map((line) => line.split(':')[0]).sort()).toEqual(names);
+  });
+
+  describe.skipIf(!hasPython)('at a terminal (skipped without python3, which makes one)', () => {
+    // Types each line when the question for it has come, and prints what the terminal showed.
+    const typist = `
+import os, pty, sys
+lines = sys.argv[1].split('|')
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+shown = b''
+while True:
+    try:
+        part = os.read(terminal, 1024)
+    except OSError:
+        break
+    if not part:
+        break
+    shown += part
+    if lines and part.rstrip().endswith(b':'):
+        os.write(terminal, lines.pop(0).encode().decode('unicode_escape').encode())
+sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+`;
+    const typed = (lines: string[], ...words: string[]) => {
+      const command = ['-c', typist, lines.join('|'), process.execPath, bin, ...words];
+      const { status, stdout } = spawnSync('python3', command, { env: environment(), timeout: 15_000 });
+      return { status, shown: stdout.toString().replaceAll('\r\n', '\n') };
+    };
+
+    it('asks twice and shows nothing of the password', () => {
+      const { status, shown } = typed(['swordfish\\r', 'swordfish\\r'], 'users', 'add', 'bob', '--cost', '4');
+      expect(shown).toBe('New password: \nThe same again: \nwharfie: bob can log in now\n');
+      expect(status).toBe(0);
+      expect(typed(['swordfish\\r'], 'users', 'verify', 'bob').status).toBe(0);
+      expect(typed(['swordfisk\\r'], 'users', 'verify', 'bob').status).toBe(1);
+    });
+
+    it('refuses two that differ, and changes nothing when it is broken off', () => {
+      expect(typed(['one\\r', 'two\\r'], 'users', 'add', 'bob')).toMatchObject({
+        status: 1,
+        shown: expect.stringContaining('the two passwords differ') as string,
+      });
+      expect(typed(['one\\r', '\\x03'], 'users', 'add', 'bob').status).toBe(1);
+      expect(typed(['\\x04'], 'users', 'add', 'bob').status).toBe(1);
+      expect(existsSync(file('htpasswd'))).toBe(false);
+    });
+  });
+});
