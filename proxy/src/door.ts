@@ -1,6 +1,13 @@
 import { errorEnvelope, OciError } from '@wharfie/shared';
 import { randomUUID } from 'node:crypto';
-import { createServer, STATUS_CODES, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TlsOptions } from 'node:tls';
@@ -49,8 +56,8 @@ export function createDoor({ tls, idle, headers }: DoorOptions): Server {
 /** Answers what is not HTTP in the same form as everything else, then closes the connection. */
 function answerMalformed(server: Server): void {
   const current = new WeakMap<Duplex, ServerResponse>();
-  const remember = (_request: unknown, response: ServerResponse) => {
-    if (response.socket) current.set(response.socket, response);
+  const remember = ({ socket }: IncomingMessage, response: ServerResponse) => {
+    current.set(socket, response);
   };
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, remember);
   const answered = new WeakSet<Duplex>();

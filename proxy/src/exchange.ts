@@ -34,8 +34,9 @@ export function bodyOutstanding({ request }: Exchange): boolean {
 }
 
 /** Whether nobody waits for the answer any more. */
-export function clientLeft({ response }: Exchange): boolean {
-  return response.destroyed || response.socket?.destroyed !== false;
+export function clientLeft({ request, response }: Exchange): boolean {
+  // An answer that waits for the one before it on the same connection has no socket yet.
+  return response.destroyed || request.socket.destroyed;
 }
 
 /** Ends the connection so that the client cannot take half an answer for a whole one. */

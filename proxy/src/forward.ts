@@ -1,4 +1,4 @@
-import { OciError, type Logger } from '@wharfie/shared';
+import { buffersPassed, OciError, type Logger } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
@@ -41,8 +41,14 @@ export class Forwarder {
   /** Sends the request with `token` as the one thing that says who asks, and answers the client, whatever comes. */
   forward(exchange: Exchange, token: string): void {
     const { request, response, id } = exchange;
-    request.on('data', (chunk: Buffer) => (exchange.bytesIn += chunk.length));
+    request.on('data', (chunk: Buffer) => {
+      exchange.bytesIn += chunk.length;
+      buffersPassed(chunk.length);
+    });
     request.headers = requestHeaders(request, token, id) as IncomingMessage['headers'];
+    response.once('close', () => {
+      if (!response.writableFinished) this.#attempts.get(request)?.sent?.destroy();
+    });
     if (exchange.expectsContinue) response.writeContinue();
     this.#attempt(exchange, 1);
   }
@@ -51,9 +57,6 @@ export class Forwarder {
     const upstream = this.upstreams.next();
     const attempt: Attempt = { exchange, upstream, number };
     this.#attempts.set(exchange.request, attempt);
-    exchange.response.once('close', () => {
-      if (!exchange.response.writableFinished) attempt.sent?.destroy();
-    });
     const options = { target: upstream, agent: this.upstreams.agent(upstream) };
     this.#proxy.web(exchange.request, exchange.response, options, (error) => {
       this.#onError(attempt, error);
@@ -82,13 +85,19 @@ export class Forwarder {
       answer.statusMessage,
       early ? [...headers, 'Connection', 'close'] : headers,
     );
-    answer.on('data', (chunk: Buffer) => (exchange.bytesOut += chunk.length));
+    answer.on('data', (chunk: Buffer) => {
+      exchange.bytesOut += chunk.length;
+      buffersPassed(chunk.length);
+    });
+    // Before the pipeline, which would end the connection in good order.
+    answer.once('error', () => {
+      resetClient(exchange);
+    });
     try {
       await pipeline(answer, response, { end: !early });
     } catch (error) {
       if (!clientLeft(exchange)) this.log.warn({ requestId: id, err: error }, 'the registry broke off an answer');
       sent?.destroy();
-      resetClient(exchange);
       return;
     }
     if (!early) return;

@@ -48,14 +48,19 @@ export function checkFraming(request: IncomingMessage): void {
   const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
   // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) {
-    throw new OciError('BAD_REQUEST', 'a request needs exactly one Host header');
+    throw unclear('a request needs exactly one Host header');
   }
   const coding = headers['transfer-encoding'];
   if (coding !== undefined && (httpVersion === '1.0' || coding.toLowerCase() !== 'chunked')) {
-    throw new OciError('BAD_REQUEST', 'the only Transfer-Encoding is chunked, and that from HTTP/1.1 on');
+    throw unclear('the only Transfer-Encoding is chunked, and that from HTTP/1.1 on');
   }
   // Besides, http-proxy calls the body of a DELETE empty and sends it all the same, as the next request of the connection.
-  if (hasBody(request) && !withBody.has(method)) throw new OciError('BAD_REQUEST', `${method} takes no body here`);
+  if (hasBody(request) && !withBody.has(method)) throw unclear(`${method} takes no body here`);
+}
+
+/** Where the next request begins is unclear too, so there is none on this connection. */
+function unclear(message: string): OciError {
+  return new OciError('BAD_REQUEST', message, undefined, { Connection: 'close' });
 }
 
 /** Whether a body follows the head of the request, read or not. */

@@ -6,6 +6,7 @@ import type { Policy } from './access/policy.js';
 import { authenticate, type Passwords } from './authenticate.js';
 import { authorize } from './authorize.js';
 import { answerCatalog } from './catalog.js';
+import { Drain } from './drain.js';
 import { beginExchange, clientLeft, type Exchange } from './exchange.js';
 import { Forwarder } from './forward.js';
 import { checkFraming } from './headers.js';
@@ -34,8 +35,7 @@ export interface Proxy {
 export function serve(server: Server, services: Services): Proxy {
   const { policy, upstreams, log, metrics } = services;
   const sign = identitySigner(services.secret);
-  const underWay = new Set<ServerResponse>();
-  let closing = false;
+  const drain = new Drain(server);
   const forwarder = new Forwarder(upstreams, services.idle, log);
 
   async function answer(exchange: Exchange): Promise<void> {
@@ -59,9 +59,7 @@ export function serve(server: Server, services: Services): Proxy {
   function begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Exchange {
     const exchange = beginExchange(request, response, expectsContinue);
     recordWhenOver(exchange, log, metrics);
-    if (closing) response.shouldKeepAlive = false;
-    underWay.add(response);
-    response.once('close', () => underWay.delete(response));
+    drain.watch(request, response);
     return exchange;
   }
 
@@ -80,13 +78,7 @@ export function serve(server: Server, services: Services): Proxy {
     const exchange = begin(request, response, true);
     void refuse(exchange, new OciError('EXPECTATION_FAILED', 'the only expectation that is met is 100-continue'));
   });
-  return {
-    close: async (seconds) => {
-      closing = true;
-      for (const response of underWay) response.shouldKeepAlive = false;
-      await closeDoor(server, seconds);
-    },
-  };
+  return drain;
 }
 
 async function login(exchange: Exchange, passwords: Passwords): Promise<Asker> {
@@ -111,22 +103,4 @@ function asOciError(error: unknown, { id }: Exchange, log: Logger): OciError {
   }
   log.error({ requestId: id, err: error }, 'a request failed in a way that was not foreseen');
   return new OciError('UNKNOWN', 'something went wrong in the proxy; its log has more under this request id');
-}
-
-async function closeDoor(server: Server, seconds: number): Promise<void> {
-  const closed = new Promise<void>((resolve) =>
-    server.close(() => {
-      resolve();
-    }),
-  );
-  // A connection that has ended its request would wait for another one.
-  const sweep = setInterval(() => {
-    server.closeIdleConnections();
-  }, 50);
-  const cut = setTimeout(() => {
-    server.closeAllConnections();
-  }, seconds * 1000);
-  await closed;
-  clearInterval(sweep);
-  clearTimeout(cut);
 }

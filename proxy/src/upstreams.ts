@@ -2,6 +2,8 @@ import { SettingsError, type ListenAddress } from '@wharfie/shared';
 import { once } from 'node:events';
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { NetConnectOpts, Socket } from 'node:net';
+import { connectPatiently } from './patient-socket.js';
 
 /** Below the registry's 75 s, so that we are the one to close an idle connection and no request meets a closed one. */
 const idleConnection = 60_000;
@@ -34,9 +36,15 @@ export function isUnreachable(error: unknown): boolean {
   return unreachable.has((error as NodeJS.ErrnoException).code ?? '');
 }
 
+class PatientAgent extends HttpAgent {
+  override createConnection(options: NetConnectOpts): Socket {
+    return connectPatiently(options);
+  }
+}
+
 /** The registries behind the proxy and the connections to them. Any of them can answer any request. */
 export class Upstreams {
-  readonly #http = new HttpAgent({ keepAlive: true, maxFreeSockets: 256, timeout: idleConnection });
+  readonly #http = new PatientAgent({ keepAlive: true, maxFreeSockets: 256, timeout: idleConnection });
   readonly #https = new HttpsAgent({ keepAlive: true, maxFreeSockets: 256, timeout: idleConnection });
   readonly #resting = new Map<Upstream, number>();
   #turn = 0;

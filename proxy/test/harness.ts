@@ -124,6 +124,15 @@ export function basic(name: string, password = passwordOf(name)): { Authorizatio
   return { Authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}` };
 }
 
+/** A promise that somebody else keeps. */
+export function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((keep) => {
+    resolve = keep;
+  });
+  return { promise, resolve };
+}
+
 export interface Answer {
   status: number | undefined;
   headers: IncomingMessage['headers'];
@@ -167,7 +176,7 @@ export function dial({ port }: { port: number }): Socket {
 export async function heard(socket: Socket): Promise<string> {
   let said = '';
   socket.setEncoding('latin1').on('data', (chunk: string) => (said += chunk));
-  socket.on('error', () => undefined);
+  socket.on('error', () => undefined).resume();
   await once(socket, 'close');
   return said;
 }

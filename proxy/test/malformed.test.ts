@@ -1,0 +1,125 @@
+import { describe, expect, test } from 'vitest';
+import { basic, dial, heard, hears, openDoor, speak } from './harness.js';
+
+const authorization = `Authorization: ${basic('bob').Authorization}`;
+const upload = '/v2/team/app/blobs/uploads/01234567-0123-4123-8123-0123456789ab';
+const manifest = '/v2/team/app/manifests/1';
+
+function expectEnvelope(said: string, status: number): void {
+  const [head = '', body = ''] = said.split('\r\n\r\n');
+  expect(head.split('\r\n', 1)[0]).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  expect(head).toMatch(/\r\nConnection: close(\r\n|$)/);
+  expect(head).toMatch(/\r\nX-Content-Type-Options: nosniff(\r\n|$)/);
+  const [error] = (JSON.parse(body) as { errors: { message: string; detail: { requestId: string } }[] }).errors;
+  expect(error?.message).toBeTruthy();
+  expect(head).toContain(`X-Request-Id: ${String(error?.detail.requestId)}`);
+}
+
+describe('what two parsers could read in two ways never passes', () => {
+  const smuggled = 'GET /v2/other/app/manifests/1 HTTP/1.1\r\nHost: x\r\n\r\n';
+  test.each([
+    ['a length and chunks', `Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['chunks and a length', `Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['two lengths', `Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello${smuggled}`],
+    ['one length twice', `Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello${smuggled}`],
+    ['a list of lengths', `Content-Length: 5, 5\r\n\r\nhello${smuggled}`],
+    ['a signed length', `Content-Length: +5\r\n\r\nhello${smuggled}`],
+    ['a folded header', `Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['a space before the colon', `Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['an unknown coding', `Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['chunks within chunks', `Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['two coding headers', `Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['chunks under another coding', `Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['a bare line feed between headers', `X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${smuggled}`],
+    ['a bare line feed after a size', `Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n${smuggled}`],
+    ['a size that is no number', `Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n${smuggled}`],
+    ['a NUL in a header', `X: a\0b\r\n\r\n${smuggled}`],
+  ])('%s', async (_, rest) => {
+    const door = await openDoor();
+    const socket = dial(door);
+    socket.write(`PATCH ${upload} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n${rest}`, 'latin1');
+    const said = await heard(socket);
+    expectEnvelope(said, 400);
+    expect(said.match(/HTTP\/1\.1 \d/g)).toHaveLength(1);
+    // A body that turns out to be broken may have been begun, but nothing of it passes as another request.
+    expect(door.asked.filter(({ url }) => url !== upload)).toEqual([]);
+  });
+
+  test.each(['GET', 'DELETE'])('a body of a %s', async (method) => {
+    const door = await openDoor();
+    const head = `${method} ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n`;
+    expectEnvelope(await speak(door, `${head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`), 400);
+    expectEnvelope(await speak(door, `${head}Content-Length: 5\r\n\r\nhello`), 400);
+    expect(door.asked).toEqual([]);
+  });
+
+  test('chunks of HTTP/1.0', async () => {
+    const door = await openDoor();
+    const head = `PATCH ${upload} HTTP/1.0\r\n${authorization}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    expectEnvelope(await speak(door, `${head}0\r\n\r\n`), 400);
+    expect(door.asked).toEqual([]);
+  });
+});
+
+describe('what is no request of HTTP/1.1 is answered in the envelope', () => {
+  test.each([
+    ['nonsense', 'hello\r\n\r\n', 400],
+    ['a handshake of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', 400],
+    ['HTTP/2 without the talk before', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    ['a space in the target', 'GET /v2/ x HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+    ['a head that is too large', `GET /v2/ HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
+    ['a target that is too long', `GET /v2/${'a'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431],
+    ['a tunnel', 'CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere:443\r\n\r\n', 405],
+  ])('%s', async (_, bytes, status) => {
+    const door = await openDoor();
+    expectEnvelope(await speak(door, bytes), status);
+    expect(door.asked).toEqual([]);
+  });
+
+  test.each([
+    ['no Host', ''],
+    ['two Hosts', 'Host: a\r\nHost: b\r\n'],
+    ['one Host twice', 'Host: a\r\nhost: a\r\n'],
+  ])('%s', async (_, hosts) => {
+    const door = await openDoor();
+    const said = await speak(door, `GET /v2/ HTTP/1.1\r\n${hosts}${authorization}\r\nConnection: close\r\n\r\n`);
+    expectEnvelope(said, 400);
+    expect(door.asked).toEqual([]);
+  });
+
+  test('a head that never ends', async () => {
+    const door = await openDoor({ headers: 100 });
+    expectEnvelope(await speak(door, 'GET /v2/ HTTP/1.1\r\nHost: x\r\n'), 408);
+  });
+});
+
+test('an upgrade does not take place: the request is an ordinary one', async () => {
+  const door = await openDoor();
+  const upgrade = 'Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c, websocket\r\nHTTP2-Settings: x\r\n';
+  const said = await speak(door, `GET /v2/ HTTP/1.1\r\nHost: x\r\n${authorization}\r\n${upgrade}\r\n`);
+  expect(said).toMatch(/^HTTP\/1\.1 200 /);
+  expect(door.asked[0]?.headers).not.toHaveProperty('upgrade');
+  expect(door.asked[0]?.headers).not.toHaveProperty('http2-settings');
+});
+
+test('requests that come in one go are answered one after the other', async () => {
+  const door = await openDoor();
+  const get = (path: string, last = '') => `GET ${path} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n${last}\r\n`;
+  const said = await speak(door, get('/v2/') + get('/nowhere') + get(manifest, 'Connection: close\r\n'));
+  expect(said.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200']);
+});
+
+test('a client that asks to close the connection after the answer is obeyed', async () => {
+  const door = await openDoor();
+  const said = await speak(door, `GET /v2/ HTTP/1.1\r\nHost: x\r\n${authorization}\r\nConnection: close\r\n\r\n`);
+  expect(said).toMatch(/\r\nConnection: close\r\n/);
+});
+
+test('a connection stays for the next request, refused or not', async () => {
+  const door = await openDoor();
+  const socket = dial(door);
+  for (const line of [authorization, 'X: y', authorization]) {
+    socket.write(`GET /v2/ HTTP/1.1\r\nHost: x\r\n${line}\r\n\r\n`);
+    expect(await hears(socket, /\}$/)).toMatch(/\r\nConnection: keep-alive\r\n/);
+  }
+});
