@@ -22,6 +22,8 @@ export default tseslint.config(
     files: ['**/settings.ts', '**/cli/**', '**/bin/**', 'scripts/**', 'e2e/**', '**/*.test.ts', '*.config.*'],
     rules: { 'no-console': 'off' },
   },
+  // TypeScript checks these as well (checkJs), and it knows Node's globals.
+  { files: ['**/*.mjs', '**/*.js'], rules: { 'no-undef': 'off' } },
   {
     // process.env is read in one place, so that every setting is checked and described.
     files: ['{shared,proxy,registry}/src/**/*.ts'],

@@ -1,5 +1,6 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { link, open, readFile, rm } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { SettingsError } from './settings-error.js';
 
 /** Shortest secret accepted, in bytes: what HMAC-SHA256 can use. */
@@ -25,6 +26,7 @@ export function deriveKey(secret: Buffer, purpose: string): Buffer {
 }
 
 async function make(path: string): Promise<Buffer> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const temporary = `${path}.${randomUUID()}`;
   const file = await open(temporary, 'wx', 0o600);
   try {

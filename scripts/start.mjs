@@ -1,0 +1,237 @@
+// What `npm start` does: from a fresh clone to a running registry. It needs nothing but Node, so it imports nothing else.
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** @typedef {import('node:child_process').ChildProcess} ChildProcess */
+/** @typedef {{ name: string, child: ChildProcess, ready: Promise<Ready | undefined>, ended: Promise<Ending>, isReady: boolean }} Service */
+/** @typedef {{ ready: true, url?: string }} Ready */
+/** @typedef {{ code: number | null, signal: NodeJS.Signals | null }} Ending */
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const oldestNode = [20, 19];
+const packages = ['shared', 'registry', 'proxy'];
+/** How often long work says that it goes on, in milliseconds. */
+const patience = 10_000;
+
+/** Relative paths in the settings are relative to where the user is; npm itself has moved to the project. */
+const whereTheUserIs = (process.env['npm_lifecycle_event'] === 'start' && process.env['INIT_CWD']) || process.cwd();
+
+/** @type {Service[]} */
+const services = [];
+/** @type {ChildProcess | undefined} */
+let preparing;
+let stopping = false;
+
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.on(signal, () => {
+    onSignal(signal);
+  });
+}
+await main();
+
+async function main() {
+  checkNode();
+  if (isInstallStale()) await installPackages();
+  if (isBuildStale()) await build();
+  // The registry first: what keeps it from starting shows before the proxy has made an account and printed its password.
+  // http-proxy uses util._extend, about which Node 22 and later would warn at every start.
+  start('registry', []);
+  if (!(await isUp('registry'))) return;
+  start('proxy', ['--disable-warning=DEP0060']);
+  const ready = await isUp('proxy');
+  if (ready && !stopping) explain(ready.url ?? '');
+}
+
+function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const [needed = 0, neededMinor = 0] = oldestNode;
+  if (major > needed || (major === needed && minor >= neededMinor)) return;
+  fail(`Node ${oldestNode.join('.')} or later is needed, and this is ${process.versions.node}: install a newer one`);
+}
+
+/** Whether node_modules is missing or was installed for another lock file. */
+function isInstallStale() {
+  const wanted = join(root, 'package-lock.json');
+  const installed = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(installed)) return true;
+  // A checkout renews the times of files that it does not change, so where times differ contents are compared.
+  return statSync(wanted).mtimeMs > statSync(installed).mtimeMs && !isSameInstall(wanted, installed);
+}
+
+/** @param {string} wanted @param {string} installed */
+function isSameInstall(wanted, installed) {
+  const there = lockedPackages(installed);
+  return Object.entries(lockedPackages(wanted)).every(([path, { version, optional }]) => {
+    if (!path.startsWith('node_modules/')) return true;
+    const found = there[path];
+    return found ? found.version === version : optional === true;
+  });
+}
+
+/** @param {string} path @returns {Record<string, { version?: string, optional?: boolean }>} */
+function lockedPackages(path) {
+  const lock = /** @type {{ packages: Record<string, { version?: string, optional?: boolean }> }} */ (
+    JSON.parse(readFileSync(path, 'utf8'))
+  );
+  return lock.packages;
+}
+
+async function installPackages() {
+  const npm = process.env['npm_execpath'];
+  const [command, args] = npm ? [process.execPath, [npm]] : ['npm', []];
+  await prepare('installing packages', command, [...args, 'ci', '--no-audit', '--no-fund']);
+}
+
+/** Whether a package has sources that are newer than what was built from them. */
+function isBuildStale() {
+  return packages.some((name) => {
+    const built = join(root, name, 'dist', '.tsbuildinfo');
+    const sources = [...sourcesIn(join(root, name, 'src')), join(root, name, 'tsconfig.json')];
+    return !existsSync(built) || sources.some((source) => statSync(source).mtimeMs > statSync(built).mtimeMs);
+  });
+}
+
+/** @param {string} folder @returns {string[]} */
+function sourcesIn(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !/\.test\.ts$/.test(entry.name) && !/[\\/]testing$/.test(entry.parentPath))
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+async function build() {
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  await prepare('building', process.execPath, [tsc, '-b']);
+}
+
+/** Runs something that takes long, and shows that it does. @param {string} what @param {string} command @param {string[]} args */
+async function prepare(what, command, args) {
+  say(`wharfie: ${what} …`);
+  const start = Date.now();
+  const seconds = () => Math.round((Date.now() - start) / 1000);
+  const timer = setInterval(() => {
+    say(`wharfie: still ${what}, ${seconds()} s`);
+  }, patience);
+  preparing = spawn(command, args, { cwd: root, stdio: 'inherit' });
+  const { code } = await endOf(preparing);
+  clearInterval(timer);
+  preparing = undefined;
+  if (code !== 0) fail(`${what} failed; the lines above say why`);
+  say(`wharfie: ${what} took ${seconds()} s`);
+}
+
+/** @param {string} name @param {string[]} flags */
+function start(name, flags) {
+  const main = join(root, name, 'dist', 'main.js');
+  // In a process group of its own: Ctrl-C reaches this process alone, which passes it on in the right order.
+  const child = spawn(process.execPath, [...flags, main], {
+    cwd: whereTheUserIs,
+    detached: true,
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const ended = endOf(child);
+  /** @type {Promise<Ready | undefined>} */
+  const ready = new Promise((resolve) => {
+    child.on('message', (message) => {
+      if (/** @type {Partial<Ready>} */ (message).ready) resolve(/** @type {Ready} */ (message));
+    });
+    void ended.then(() => {
+      resolve(undefined);
+    });
+  });
+  const service = { name, child, ready, ended, isReady: false };
+  services.push(service);
+  void ready.then((message) => (service.isReady = message !== undefined));
+  void ended.then((ending) => onEnded(service, ending));
+}
+
+/** @param {string} name */
+async function isUp(name) {
+  return services.find((service) => service.name === name)?.ready;
+}
+
+/** @param {ChildProcess} child @returns {Promise<Ending>} */
+function endOf(child) {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => {
+      resolve({ code, signal });
+    });
+    child.once('error', (error) => {
+      complain(error.message);
+      resolve({ code: 1, signal: null });
+    });
+  });
+}
+
+/** One alone is of no use. @param {Service} service @param {Ending} ending */
+async function onEnded({ name, isReady }, { code, signal }) {
+  if (stopping) return;
+  // A service that cannot start has said why itself.
+  if (isReady || code !== 1)
+    complain(`the ${name} ended by itself (${signal ?? `exit code ${code}`}); stopping the rest`);
+  await stop();
+  process.exit(1);
+}
+
+/** @param {NodeJS.Signals} signal */
+function onSignal(signal) {
+  if (stopping) {
+    // Asked twice, nobody wants to wait; the registry's workers are in its process group.
+    for (const { child } of services) if (isRunning(child)) process.kill(-(child.pid ?? 0), 'SIGKILL');
+    process.exit(1);
+  }
+  if (services.length === 0) {
+    preparing?.kill(signal);
+    process.exit(1);
+  }
+  void stop().then((isClean) => process.exit(isClean ? 0 : 1));
+}
+
+/** Ends the proxy, then the registry, which the proxy needs for as long as requests are under way. */
+async function stop() {
+  stopping = true;
+  let isClean = true;
+  for (const { child, ended } of [...services].reverse()) {
+    if (isRunning(child)) child.kill('SIGTERM');
+    const { code } = await ended;
+    isClean &&= code === 0;
+  }
+  return isClean;
+}
+
+/** @param {ChildProcess} child */
+function isRunning(child) {
+  return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
+/** @param {string} url */
+function explain(url) {
+  const registry = new URL(process.env['WHARFIE_PUBLIC_URL'] || url).host.replace(/^0\.0\.0\.0(?=:|$)/, '127.0.0.1');
+  const user = process.env['WHARFIE_ADMIN_USER'] || 'admin';
+  say(`
+Wharfie is ready at ${url}. What to type next:
+
+  docker login --username ${user} ${registry}
+  docker tag IMAGE ${registry}/IMAGE
+  docker push ${registry}/IMAGE
+
+Ctrl-C ends it.
+`);
+}
+
+/** @param {string} text */
+function say(text) {
+  process.stdout.write(`${text}\n`);
+}
+
+/** @param {string} text */
+function complain(text) {
+  process.stderr.write(`wharfie: ${text}\n`);
+}
+
+/** @param {string} text @returns {never} */
+function fail(text) {
+  complain(text);
+  process.exit(1);
+}
