@@ -1,6 +1,6 @@
 // What `npm start` does: from a fresh clone to a running registry. It needs nothing but Node, so it imports nothing else.
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 /** @typedef {{ code: number | null, signal: NodeJS.Signals | null }} Ending */
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
 const oldestNode = [20, 19];
 const packages = ['shared', 'registry', 'proxy'];
 /** How often long work says that it goes on, in milliseconds. */
@@ -29,12 +30,22 @@ for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     onSignal(signal);
   });
 }
+// npm may be killed without a word to us, and nobody would be left to end this.
+const parent = process.ppid;
+setInterval(() => {
+  if (process.ppid !== parent && !stopping) onSignal('SIGTERM');
+}, 1000).unref();
 await main();
 
 async function main() {
   checkNode();
   if (isInstallStale()) await installPackages();
   if (isBuildStale()) await build();
+  await startBoth();
+  if (process.argv.includes('--dev')) develop();
+}
+
+async function startBoth() {
   // The registry first: what keeps it from starting shows before the proxy has made an account and printed its password.
   // http-proxy uses util._extend, about which Node 22 and later would warn at every start.
   start('registry', []);
@@ -42,6 +53,32 @@ async function main() {
   start('proxy', ['--disable-warning=DEP0060']);
   const ready = await isUp('proxy');
   if (ready && !stopping) explain(ready.url ?? '');
+}
+
+/** Builds anew whenever a source changes, and starts anew whenever something was built. */
+function develop() {
+  const builder = spawn(process.execPath, [tsc, '-b', '--watch', '--preserveWatchOutput'], {
+    cwd: root,
+    stdio: 'inherit',
+  });
+  process.once('exit', () => builder.kill());
+  /** @type {NodeJS.Timeout | undefined} */
+  let settled;
+  for (const name of packages) {
+    watch(join(root, name, 'dist'), { recursive: true }, (_, file) => {
+      if (!file?.endsWith('.js')) return;
+      clearTimeout(settled);
+      settled = setTimeout(() => void restart(), 500);
+    });
+  }
+}
+
+async function restart() {
+  if (stopping) return;
+  await stop();
+  services.length = 0;
+  stopping = false;
+  await startBoth();
 }
 
 function checkNode() {
@@ -72,10 +109,9 @@ function isSameInstall(wanted, installed) {
 
 /** @param {string} path @returns {Record<string, { version?: string, optional?: boolean }>} */
 function lockedPackages(path) {
-  const lock = /** @type {{ packages: Record<string, { version?: string, optional?: boolean }> }} */ (
-    JSON.parse(readFileSync(path, 'utf8'))
-  );
-  return lock.packages;
+  /** @type {unknown} */
+  const lock = JSON.parse(readFileSync(path, 'utf8'));
+  return /** @type {{ packages: Record<string, { version?: string, optional?: boolean }> }} */ (lock).packages;
 }
 
 async function installPackages() {
@@ -101,7 +137,6 @@ function sourcesIn(folder) {
 }
 
 async function build() {
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   await prepare('building', process.execPath, [tsc, '-b']);
 }
 
