@@ -39,22 +39,26 @@ export async function ensureDataFolder(data: string): Promise<void> {
   }
 }
 
+/** Makes access.yml when it is missing. @throws SettingsError */
+export async function ensurePolicy(path: string, adminUser: string): Promise<void> {
+  await ensure(path, () => defaultPolicy(adminUser));
+}
+
 /**
- * Makes access.yml and htpasswd where they are missing: the first start is a start without them. The account comes last, so
- * that nothing can fail between its making and the one time that its password is shown.
+ * Makes htpasswd with the first account when it is missing. It comes last of what is made, so that little can fail between
+ * its making and the one time that its password is shown.
  * @returns the random password of the account that was made; undefined when there was one, or when it was given
  * @throws SettingsError
  */
-export async function ensureFirstAccount(files: DataFiles, first: FirstAccount): Promise<string | undefined> {
-  await ensure(files.access, () => defaultPolicy(first.user));
-  if (await exists(files.htpasswd)) return undefined;
+export async function ensureFirstAccount(path: string, first: FirstAccount): Promise<string | undefined> {
+  if (await exists(path)) return undefined;
   const nameProblem = accountNameProblem(first.user);
   if (nameProblem) throw new SettingsError('WHARFIE_ADMIN_USER', `the name ${nameProblem}`);
   const problem = first.password === undefined ? undefined : passwordProblem(first.password);
   if (problem) throw new SettingsError('WHARFIE_ADMIN_PASSWORD', problem);
   const password = first.password ?? generatePassword();
   const line = setHash('', first.user, await hashPassword(password));
-  const made = await ensure(files.htpasswd, () => line);
+  const made = await ensure(path, () => line);
   return made && first.password === undefined ? password : undefined;
 }
 

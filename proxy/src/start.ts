@@ -15,7 +15,7 @@ import { Server as TlsServer } from 'node:tls';
 import { parsePolicy, type Policy } from './access/policy.js';
 import { createDoor } from './door.js';
 import { WatchedFile } from './files/watched-file.js';
-import { dataFiles, ensureDataFolder, ensureFirstAccount } from './first-start.js';
+import { dataFiles, ensureDataFolder, ensureFirstAccount, ensurePolicy } from './first-start.js';
 import { parseHtpasswd, type Htpasswd } from './htpasswd/file.js';
 import { Verifier } from './htpasswd/verifier.js';
 import { createMetrics } from './metrics.js';
@@ -72,13 +72,15 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     });
     const secret = await loadSecret(settings.secretFile);
     const files = dataFiles(data);
-    const password = await ensureFirstAccount(files, { user: settings.adminUser, password: settings.adminPassword });
-    // The one time that it is shown. Not through the log, which may be kept.
-    if (password !== undefined) process.stdout.write(`user: ${settings.adminUser}\npassword: ${password}\n`);
+    await ensurePolicy(files.access, settings.adminUser);
     const policy = await openPolicy(files.access, log);
     closers.push(() => {
       policy.close();
     });
+    const first = { user: settings.adminUser, password: settings.adminPassword };
+    const password = await ensureFirstAccount(files.htpasswd, first);
+    // The one time that it is shown. Not through the log, which may be kept.
+    if (password !== undefined) process.stdout.write(`user: ${settings.adminUser}\npassword: ${password}\n`);
     const htpasswd = await openHtpasswd(files.htpasswd, log);
     closers.push(() => {
       htpasswd.close();
