@@ -34,7 +34,13 @@ export async function loadTls(files: TlsFiles): Promise<Certificate> {
 }
 
 /** Takes renewed files for new connections. Half a renewal, or a wrong one, is reported, and the last good pair stays. */
-export function followTls(server: Server, files: TlsFiles, first: Certificate, log: Logger): { close(): void } {
+export function followTls(
+  server: Server,
+  files: TlsFiles,
+  first: Certificate,
+  log: Logger,
+  every = lookEvery,
+): { close(): void } {
   let seen = textOf(first);
   let reported: string | undefined;
   const look = async () => {
@@ -51,7 +57,7 @@ export function followTls(server: Server, files: TlsFiles, first: Certificate, l
       if (message !== reported) log.error(`${message}; the last good certificate stays in use`);
       reported = message;
     });
-  }, lookEvery);
+  }, every);
   timer.unref();
   return {
     close: () => {

@@ -1,0 +1,41 @@
+import { SettingsError } from '@wharfie/shared';
+import { describe, expect, test } from 'vitest';
+import { parseUpstreams, Upstreams } from './upstreams.js';
+
+const listen = { host: '127.0.0.1', port: 5001 };
+
+describe('the registries', () => {
+  test('follow from the address on which the registry listens', () => {
+    expect(parseUpstreams(undefined, listen)).toMatchObject([{ protocol: 'http:', hostname: '127.0.0.1', port: 5001 }]);
+    expect(parseUpstreams(undefined, { host: '0.0.0.0', port: 1 })).toMatchObject([{ hostname: '127.0.0.1', port: 1 }]);
+    expect(parseUpstreams(undefined, { host: '::', port: 1 })).toMatchObject([{ hostname: '::1', port: 1 }]);
+    expect(parseUpstreams(undefined, { path: '/run/r.sock' })).toMatchObject([{ socketPath: '/run/r.sock' }]);
+  });
+
+  test('are those of the list when there is one', () => {
+    expect(parseUpstreams('http://a:1, https://b,unix:/run/r.sock,http://[::1]:2', listen)).toMatchObject([
+      { protocol: 'http:', hostname: 'a', port: 1 },
+      { protocol: 'https:', hostname: 'b', port: 443 },
+      { protocol: 'http:', socketPath: '/run/r.sock' },
+      { protocol: 'http:', hostname: '::1', port: 2 },
+    ]);
+  });
+
+  test.each(['', 'a:5001', 'ftp://a', 'http://a/path', 'http://a?x', 'http://user@a', 'http://a,', 'unix:'])(
+    'cannot be "%s"',
+    (text) => {
+      expect(() => parseUpstreams(text, listen)).toThrow(SettingsError);
+    },
+  );
+
+  test('take turns, and one that refused a connection rests while there are others', () => {
+    const [a, b] = parseUpstreams('http://a,http://b', listen);
+    if (!a || !b) throw new Error('there are two');
+    const upstreams = new Upstreams([a, b]);
+    expect(new Set([upstreams.next(), upstreams.next()])).toEqual(new Set([a, b]));
+    upstreams.refused(a);
+    expect([upstreams.next(), upstreams.next()]).toEqual([b, b]);
+    upstreams.refused(b);
+    expect([a, b]).toContain(upstreams.next());
+  });
+});

@@ -1,0 +1,74 @@
+import { createLogger } from '@wharfie/shared';
+import { execFile, spawnSync } from 'node:child_process';
+import { EventEmitter, on, once } from 'node:events';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { promisify } from 'node:util';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { followTls, loadTls, type TlsFiles } from '../src/tls.js';
+
+const run = promisify(execFile);
+
+async function certificateFor(name: string): Promise<TlsFiles> {
+  const folder = await mkdtemp(join(tmpdir(), 'wharfie-tls-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', files.key];
+  await run('openssl', ['req', '-x509', ...key, '-out', files.cert, '-days', '1', '-subj', `/CN=${name}`]);
+  return files;
+}
+
+/** The name on the certificate that the server shows to a new connection. */
+async function shownBy(server: Server): Promise<string | string[] | undefined> {
+  const { port } = server.address() as AddressInfo;
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  await once(socket, 'secureConnect');
+  const { CN } = socket.getPeerCertificate().subject;
+  socket.destroy();
+  return CN;
+}
+
+// Certificates are made by openssl: install it to have these run.
+describe.skipIf(spawnSync('openssl', ['version']).status !== 0)('TLS', () => {
+  test('takes a renewed certificate without a restart, and never half of one', async () => {
+    const [first, second] = [await certificateFor('first'), await certificateFor('second')];
+    const loaded = await loadTls(first);
+    const server = createServer(loaded);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const lines = new EventEmitter();
+    const logged = async (text: string) => {
+      for await (const [line] of on(lines, 'line')) if (String(line).includes(text)) return;
+    };
+    const write = (line: string) => {
+      lines.emit('line', line);
+    };
+    const log = createLogger('proxy', { level: 'info', format: 'json' }, { write });
+    const following = followTls(server, first, loaded, log, 20);
+    onTestFinished(() => {
+      following.close();
+      server.close();
+    });
+    expect(await shownBy(server)).toBe('first');
+    await cp(second.cert, first.cert);
+    await logged('cannot be used together');
+    expect(await shownBy(server)).toBe('first');
+    await cp(second.key, first.key);
+    await logged('the renewed TLS certificate is in use');
+    expect(await shownBy(server)).toBe('second');
+  });
+
+  test.each([
+    ['a missing file', async ({ cert }: TlsFiles) => rm(cert), /^WHARFIE_TLS_CERT: .*cannot be read \(ENOENT\)/],
+    ['a missing key', async ({ key }: TlsFiles) => rm(key), /^WHARFIE_TLS_KEY: .*cannot be read \(ENOENT\)/],
+    ['what is no PEM', async ({ cert }: TlsFiles) => writeFile(cert, 'hello'), /^WHARFIE_TLS_CERT: .*used together/],
+  ])('refuses %s', async (_, spoil, message) => {
+    const files = await certificateFor('x');
+    await spoil(files);
+    await expect(loadTls(files)).rejects.toThrow(message);
+  });
+});
