@@ -1,10 +1,10 @@
-import { buffersPassed, OciError, type Logger } from '@wharfie/shared';
+import { buffersPassed, drain, OciError, type Logger } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
 import { ownHeaders, requestHeaders, responseHeaders } from './headers.js';
-import { drain, refuse } from './refuse.js';
+import { refuse } from './refuse.js';
 import { isUnreachable, type Upstream, type Upstreams } from './upstreams.js';
 
 interface Attempt {

@@ -1,4 +1,5 @@
 export * from './admin-server.js';
+export * from './buffer-memory.js';
 export * from './digest.js';
 export * from './drain.js';
 export * from './identity.js';
