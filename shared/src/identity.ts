@@ -57,7 +57,8 @@ export function identityVerifier(secret: Buffer): (token: string) => Identity {
     algorithms: ['HS256'],
     allowedIss: issuer,
     allowedAud: audience,
-    requiredClaims: ['exp', 'sub', 'access'],
+    // fast-jwt compares issuer and audience only where a token has them.
+    requiredClaims: ['iss', 'aud', 'exp', 'sub', 'access'],
     clockTolerance: clockToleranceMilliseconds,
     cache: 10_000,
   });

@@ -1,4 +1,4 @@
-import { chmod, unlink } from 'node:fs/promises';
+import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import type { ListenAddress } from './listen-address.js';
 import { formatListenAddress } from './listen-address.js';
@@ -13,21 +13,14 @@ export async function listen(server: Server, address: ListenAddress, variable: s
   try {
     await tryListen(server, address);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    const place = formatListenAddress(address);
-    if (code === 'EADDRINUSE' && address.path !== undefined && !(await answers(address.path))) {
+    if (address.path === undefined || codeOf(error) !== 'EADDRINUSE' || !(await isAbandonedSocket(address.path))) {
+      throw explained(error, address, variable);
+    }
+    try {
       await unlink(address.path);
       await tryListen(server, address);
-    } else if (code === 'EADDRINUSE') {
-      throw new SettingsError(
-        variable,
-        `${place} is in use; stop what listens there or set ${variable} to another address`,
-      );
-    } else {
-      throw new SettingsError(
-        variable,
-        `cannot listen on ${place} (${code ?? String(error)}); set ${variable} to an address of this machine that you may use`,
-      );
+    } catch (again) {
+      throw explained(again, address, variable);
     }
   }
   // Who may connect to the socket may only ask: every request still needs the proxy's signature.
@@ -47,15 +40,31 @@ function tryListen(server: Server, address: ListenAddress): Promise<void> {
   });
 }
 
-function answers(path: string): Promise<boolean> {
+/** Whether `path` is a socket on which nobody listens. Anything else that stands there is somebody's file. */
+async function isAbandonedSocket(path: string): Promise<boolean> {
+  if (!(await lstat(path)).isSocket()) return false;
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once('connect', () => {
       socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => {
       resolve(false);
     });
+    socket.once('error', (error) => {
+      resolve(codeOf(error) === 'ECONNREFUSED');
+    });
   });
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
+}
+
+function explained(error: unknown, address: ListenAddress, variable: string): SettingsError {
+  const place = formatListenAddress(address);
+  const code = codeOf(error);
+  const reason =
+    code === 'EADDRINUSE'
+      ? `${place} is in use; stop what listens there or set ${variable} to another address`
+      : `cannot listen on ${place} (${code ?? String(error)}); set ${variable} to an address of this machine that you may use`;
+  return new SettingsError(variable, reason);
 }

@@ -6,7 +6,7 @@ export interface ByteRange {
 
 /**
  * What a `Range` header asks of `size` bytes, as Go's http.ServeContent reads it: undefined when the whole is to be
- * served (no header, another unit, or ranges that overlap to more than the whole), an empty list when none can be
+ * served (no header, another unit, no bytes, or ranges that overlap to more than the whole), an empty list when none can be
  * satisfied (416). RFC 9110 §14.
  */
 export function parseRange(header: string | undefined, size: number): ByteRange[] | undefined {
@@ -16,6 +16,8 @@ export function parseRange(header: string | undefined, size: number): ByteRange[
     .split(',')
     .map((spec) => spec.trim())
     .filter((spec) => spec !== '');
+  // Some clients send a range with every request, and no range of nothing can be satisfied.
+  if (specs.length === 0 || size === 0) return undefined;
   const ranges: ByteRange[] = [];
   for (const spec of specs) {
     const match = /^(\d*)\s*-\s*(\d*)$/.exec(spec);

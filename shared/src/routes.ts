@@ -86,7 +86,7 @@ function parseTarget(path: string, query: URLSearchParams, method: string): Pars
   if (path === '') return { kind: 'version' };
   if (path === '_catalog') return { kind: 'catalog', page: parsePage(query) };
   const parts = path.split('/');
-  if (parts.at(-1) === '' && parts.at(-2) === 'uploads') parts.pop();
+  if (parts.at(-1) === '' && parts.at(-2) === 'uploads' && parts.at(-3) === 'blobs') parts.pop();
   const last = parts.at(-1) ?? '';
   const noun = parts.at(-2);
 

@@ -47,7 +47,7 @@ const wholeNumber = (least: number, most: number) =>
     return z.NEVER;
   });
 
-const dataFolder = (environment: Environment): string => environment['WHARFIE_DATA'] ?? './data';
+const dataFolder = (environment: Environment): string => environment['WHARFIE_DATA'] || './data';
 
 /** Every setting of both services. Each service picks its own, so that both agree on names, defaults and meaning. */
 export function settingsTable(environment: Environment) {

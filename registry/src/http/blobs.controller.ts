@@ -1,6 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { Controller, Delete, Get, Head, Inject, Res } from '@nestjs/common';
-import { OciError, parseRange } from '@wharfie/shared';
+import { OciError, buffersPassed, parseRange } from '@wharfie/shared';
 import type { ByteRange } from '@wharfie/shared';
 import type { FastifyReply } from 'fastify';
 import { Blobs } from '../domain/blobs.js';
@@ -66,8 +66,14 @@ export class BlobsController {
     // A body that ends early is an error here, and resets the connection: never a short answer that looks whole.
     response.strictContentLength = true;
     response.writeHead(ranges ? 206 : 200, { ...headers, ...body.headers });
-    if (source) await pipeline(source, response);
-    else response.end();
+    if (!source) {
+      response.end();
+      return;
+    }
+    source.on('data', (chunk: Buffer) => {
+      buffersPassed(chunk.length);
+    });
+    await pipeline(source, response);
   }
 }
 

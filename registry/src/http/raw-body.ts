@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { OciError } from '@wharfie/shared';
+import { OciError, buffersPassed } from '@wharfie/shared';
 
 /** The bytes of a body of at most `limit`, as they came. @throws OciError MANIFEST_TOO_LARGE without reading on */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
@@ -15,8 +15,11 @@ export async function readBody(request: IncomingMessage, limit: number): Promise
 }
 
 /** The pieces of a body. Unlike the request itself, it leaves the connection open when its reader stops early. */
-export function keptOpen(request: IncomingMessage): AsyncIterable<Buffer> {
-  return request.iterator({ destroyOnReturn: false });
+export async function* keptOpen(request: IncomingMessage): AsyncGenerator<Buffer> {
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    buffersPassed(chunk.length);
+    yield chunk;
+  }
 }
 
 /** Whether a body follows the request's head. */

@@ -1,0 +1,123 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Logger } from '@wharfie/shared';
+import { AggregatorRegistry, collectProcessMetrics, register } from '@wharfie/shared';
+import type { RegistrySettings } from './settings.js';
+import { serve } from './serve.js';
+
+/** Connections that the first process serves before another is started: most registries never need a second one. */
+const alone = 8;
+
+type Metrics = Awaited<ReturnType<typeof register.getMetricsAsJSON>>;
+
+/** Processes that share one port: the first takes the connections and hands a share of them to the others. */
+export interface Workers {
+  /** Give it to `listen`. */
+  port: Server;
+  metrics(): Promise<string>;
+  /** Takes no more connections, and resolves when the other processes have ended. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves in this process and, as soon as it has enough connections at a time, in up to `count - 1` more. A process more
+ * costs 90 MB, and brings nothing while one client pushes.
+ * @param own the HTTP server of this process
+ */
+export function spread(
+  own: { emit(event: 'connection', socket: Socket): boolean },
+  count: number,
+  logger: Logger,
+): Workers {
+  const children: ChildProcess[] = [];
+  let open = 0;
+  let next = 0;
+  let closing = false;
+
+  const addChild = (): void => {
+    const child = fork(new URL('./main.js', import.meta.url), ['--worker']);
+    children.push(child);
+    logger.info({ worker: child.pid }, 'a worker more');
+    child.once('exit', (code, signal) => {
+      children.splice(children.indexOf(child), 1);
+      if (!closing) logger.error({ worker: child.pid, code, signal }, 'a worker died');
+    });
+  };
+  const takeHere = (socket: Socket): void => {
+    open += 1;
+    socket.once('close', () => {
+      open -= 1;
+    });
+    own.emit('connection', socket);
+    socket.resume();
+  };
+  const port = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
+    if (open < alone || count === 1) {
+      takeHere(socket);
+      return;
+    }
+    if (children.length < count - 1) addChild();
+    next = (next + 1) % (children.length + 1);
+    const child = children[next];
+    // A worker that is starting or dying gets nothing: the socket stays with whoever can serve it.
+    if (child?.connected !== true) takeHere(socket);
+    else {
+      child.send('connection', socket, (error) => {
+        if (error) takeHere(socket);
+      });
+    }
+  });
+  return {
+    port,
+    metrics: async () => {
+      const all = await Promise.all([register.getMetricsAsJSON(), ...children.map(metricsOf)]);
+      return AggregatorRegistry.aggregate(all).metrics();
+    },
+    close: async () => {
+      closing = true;
+      port.close();
+      await Promise.all(
+        children.map((child) => {
+          const gone = once(child, 'exit');
+          if (child.connected) child.send('stop');
+          return gone;
+        }),
+      );
+    },
+  };
+}
+
+async function metricsOf(child: ChildProcess): Promise<Metrics> {
+  const answer = once(child, 'message', { signal: AbortSignal.timeout(1000) });
+  child.send('metrics');
+  const [metrics] = (await answer.catch(() => [[]])) as [Metrics];
+  return metrics;
+}
+
+/** Serves the connections that the first process hands over, until it says that it is enough. */
+export async function work(settings: RegistrySettings, logger: Logger): Promise<void> {
+  // The terminal's Ctrl-C reaches every process; only the first decides.
+  process.on('SIGINT', ignore).on('SIGTERM', ignore);
+  collectProcessMetrics();
+  // Connections that come while the storage is being opened wait for it.
+  const serving = serve(settings, logger);
+  const stop = (): void => {
+    void serving.then((running) => running.close(settings.drain)).then(() => process.exit(0));
+  };
+  process.on('message', (message, socket) => {
+    if (message === 'connection' && socket) {
+      void serving.then(({ server }) => {
+        server.emit('connection', socket);
+        (socket as Socket).resume();
+      });
+    } else if (message === 'metrics') void register.getMetricsAsJSON().then((metrics) => process.send?.(metrics));
+    else if (message === 'stop') stop();
+  });
+  process.once('disconnect', stop);
+  await serving;
+}
+
+function ignore(): void {
+  // See above.
+}

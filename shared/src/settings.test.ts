@@ -1,0 +1,92 @@
+import { resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readSettings, settingsTable } from './settings.js';
+import { SettingsError } from './settings-error.js';
+
+const read = (environment: Record<string, string>) => readSettings(settingsTable(environment), environment);
+
+function refusal(environment: Record<string, string>): SettingsError {
+  try {
+    read(environment);
+  } catch (error) {
+    if (error instanceof SettingsError) return error;
+    throw error;
+  }
+  throw new Error('the settings were accepted');
+}
+
+describe('settings', () => {
+  it('have the defaults that the table of the manual names', () => {
+    const { settings } = read({});
+    expect(settings).toMatchObject({
+      data: resolve('data'),
+      listen: { host: '127.0.0.1', port: 5000 },
+      registryListen: { host: '127.0.0.1', port: 5001 },
+      adminListen: { host: '127.0.0.1', port: 5002 },
+      registryAdminListen: { host: '127.0.0.1', port: 5003 },
+      adminUser: 'admin',
+      adminPassword: undefined,
+      secretFile: resolve('data/secret'),
+      storage: 'filesystem',
+      storageRoot: resolve('data/registry'),
+      logLevel: 'info',
+      publicUrl: undefined,
+    });
+    expect(settings.workers).toBeGreaterThanOrEqual(1);
+    expect(settings.workers).toBeLessThanOrEqual(4);
+  });
+
+  it('that follow from the data folder lie in it', () => {
+    const { settings } = read({ WHARFIE_DATA: '/srv/wharfie' });
+    expect(settings).toMatchObject({ secretFile: '/srv/wharfie/secret', storageRoot: '/srv/wharfie/registry' });
+  });
+
+  it('that are empty count as unset', () => {
+    const names = Object.values(settingsTable({})).flatMap(({ variables }) => variables);
+    expect(read(Object.fromEntries(names.map((name) => [name, ''])))).toEqual(read({}));
+  });
+
+  it('come from an alias when the variable of our own is not set', () => {
+    expect(read({ SETTINGS_FLAVOR: 'swift', GUNICORN_WORKERS: '8' }).settings).toMatchObject({
+      storage: 'swift',
+      workers: 8,
+    });
+    const both = { WHARFIE_STORAGE: 'memory', SETTINGS_FLAVOR: 'swift' };
+    expect(read(both).settings.storage).toBe('memory');
+    expect(read({ ...both, WHARFIE_STORAGE: '' }).settings.storage).toBe('swift');
+  });
+
+  it.each([
+    ['WHARFIE_LISTEN', 'nonsense'],
+    ['WHARFIE_LISTEN', '127.0.0.1:65536'],
+    ['WHARFIE_ADMIN_LISTEN', '5002'],
+    ['WHARFIE_REGISTRY_LISTEN', 'unix:'],
+    ['WHARFIE_STORAGE', 's3'],
+    ['SETTINGS_FLAVOR', 'local'],
+    ['WHARFIE_WORKERS', '0'],
+    ['WHARFIE_WORKERS', '1.5'],
+    ['GUNICORN_WORKERS', 'many'],
+    ['WHARFIE_DRAIN', '-1'],
+    ['WHARFIE_LOG_LEVEL', 'loud'],
+    ['WHARFIE_LOG_FORMAT', 'xml'],
+    ['WHARFIE_PUBLIC_URL', 'ftp://example.org'],
+    ['WHARFIE_ADMIN_USER', 'a:b'],
+  ])('name the variable that is wrong, and what would be right: %s=%s', (variable, value) => {
+    const error = refusal({ [variable]: value });
+    expect(error.variable).toBe(variable);
+    expect(error.message).toMatch(new RegExp(`^${variable}: must be `));
+    expect(error.message).not.toContain('\n');
+  });
+
+  it('say what was taken from where, and hide what is secret', () => {
+    const { sources } = read({ WHARFIE_ADMIN_PASSWORD: 'hunter2', SETTINGS_FLAVOR: 'memory' });
+    expect(sources).toContainEqual({
+      setting: 'WHARFIE_ADMIN_PASSWORD',
+      value: '***',
+      source: 'WHARFIE_ADMIN_PASSWORD',
+    });
+    expect(sources).toContainEqual({ setting: 'WHARFIE_STORAGE', value: 'memory', source: 'SETTINGS_FLAVOR' });
+    expect(sources).toContainEqual({ setting: 'WHARFIE_LISTEN', value: '127.0.0.1:5000', source: 'default' });
+    expect(JSON.stringify(sources)).not.toContain('hunter2');
+  });
+});
