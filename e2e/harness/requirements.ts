@@ -1,0 +1,49 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { describe, it } from 'vitest';
+
+/** What a suite needs of the machine beside Node, and how to have it. */
+const requirements = {
+  root: { met: () => process.getuid?.() === 0, remedy: 'run as root' },
+  docker: { met: () => found('dockerd') && found('docker'), remedy: 'install docker.io' },
+  skopeo: { met: () => found('skopeo'), remedy: 'install skopeo' },
+  distribution: { met: () => found('docker-registry'), remedy: 'install docker-registry' },
+  go: { met: () => found('go'), remedy: 'install Go 1.24 or later' },
+  strace: { met: () => found('strace'), remedy: 'install strace' },
+} as const;
+
+export type Requirement = keyof typeof requirements;
+
+/** With WHARFIE_E2E=all everything must run: what cannot is a failure instead of a skip. */
+const everything = process.env['WHARFIE_E2E'] === 'all';
+
+/** A suite that needs more than Node. Where that is missing it is skipped, and says why and how to have it run. */
+export function describeWith(needs: readonly Requirement[], name: string, suite: () => void): void {
+  const missing = needs.filter((need) => !requirements[need].met());
+  if (missing.length === 0) {
+    describe(name, suite);
+    return;
+  }
+  const reason = `needs ${missing.join(', ')}: ${missing.map((need) => requirements[need].remedy).join('; ')}, then npm run e2e`;
+  if (everything) {
+    it(name, () => {
+      throw new Error(reason);
+    });
+    return;
+  }
+  console.log(`skipped: ${name} ${reason}`);
+  describe.skip(`${name} (${reason})`, suite);
+}
+
+function found(command: string): boolean {
+  return `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin${delimiter}/usr/local/go/bin`
+    .split(delimiter)
+    .some((folder) => {
+      try {
+        accessSync(join(folder, command), constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}

@@ -1,0 +1,229 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, readdirSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort } from './free-port.js';
+import { must, run, type Result } from './run.js';
+
+export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
+const cli = join(projectRoot, 'proxy', 'bin', 'wharfie.js');
+
+export interface Options {
+  /** The data folder; a fresh one that is removed at the end when not given. */
+  data?: string;
+  env?: Record<string, string>;
+  /** The checkout to start; this one when not given. */
+  root?: string;
+  listen?: string;
+}
+
+/** The environment of a test: the user's, without a setting of Wharfie's or OpenStack's. */
+export function cleanEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(WHARFIE|OS|REGISTRY|SETTINGS|GUNICORN)_/.test(name)),
+  );
+}
+
+/** A running `npm start`, on ports and in a data folder of its own. */
+export class Wharfie {
+  readonly output: string[] = [];
+  readonly errors: string[] = [];
+
+  private constructor(
+    readonly process: ChildProcess,
+    readonly address: string,
+    readonly data: string,
+    readonly environment: NodeJS.ProcessEnv,
+    private readonly ownsData: boolean,
+  ) {
+    process.stdout?.on('data', (chunk: Buffer) => this.output.push(chunk.toString()));
+    process.stderr?.on('data', (chunk: Buffer) => this.errors.push(chunk.toString()));
+  }
+
+  /** Starts it and waits for nothing: for starts that are meant to fail, too. */
+  static async spawn({ data, env = {}, root = projectRoot, listen }: Options = {}): Promise<Wharfie> {
+    const folder = data ?? join(await mkdtemp(join(tmpdir(), 'wharfie-e2e-')), 'data');
+    const ports = await Promise.all(Array.from({ length: 4 }, freePort));
+    const environment = {
+      ...cleanEnvironment(),
+      WHARFIE_DATA: folder,
+      WHARFIE_LISTEN: listen ?? `127.0.0.1:${ports[0]}`,
+      WHARFIE_REGISTRY_LISTEN: `127.0.0.1:${ports[1]}`,
+      WHARFIE_ADMIN_LISTEN: `127.0.0.1:${ports[2]}`,
+      WHARFIE_REGISTRY_ADMIN_LISTEN: `127.0.0.1:${ports[3]}`,
+      ...env,
+    };
+    const child = spawn(process.execPath, [join(root, 'scripts', 'start.mjs')], {
+      cwd: root,
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return new Wharfie(child, environment.WHARFIE_LISTEN, folder, environment, data === undefined);
+  }
+
+  /** Starts it and waits until it says what to type next. */
+  static async start(options: Options = {}): Promise<Wharfie> {
+    const wharfie = await Wharfie.spawn(options);
+    await wharfie.said(/docker push/);
+    return wharfie;
+  }
+
+  get stdout(): string {
+    return this.output.join('');
+  }
+
+  get stderr(): string {
+    return this.errors.join('');
+  }
+
+  /** The password that the first start printed. */
+  get password(): string {
+    const password = /^password: (.+)$/m.exec(this.stdout)?.[1];
+    if (password === undefined) throw new Error(`no password was printed:\n${this.stdout}`);
+    return password;
+  }
+
+  /** Waits until the output holds `pattern`. */
+  async said(pattern: RegExp): Promise<void> {
+    while (!pattern.test(this.stdout)) {
+      if (this.process.exitCode !== null)
+        throw new Error(`it ended with ${this.process.exitCode}:\n${this.stdout}${this.stderr}`);
+      await Promise.race([once(this.process.stdout ?? this.process, 'data'), once(this.process, 'exit')]);
+    }
+  }
+
+  /** Runs the command line tool on this data folder. */
+  cli(args: readonly string[], input?: string): Promise<Result> {
+    return run(process.execPath, [cli, ...args], { env: this.environment, ...(input === undefined ? {} : { input }) });
+  }
+
+  /** Makes an account, as an operator does while the services run, and waits until it is let in. */
+  async addUser(name: string, password: string): Promise<void> {
+    await must(process.execPath, [cli, 'users', 'add', name, '--password-stdin'], {
+      env: this.environment,
+      input: `${password}\n`,
+    });
+    await this.waitFor(async () => (await this.fetch('/v2/', { user: name, password })).status === 200);
+  }
+
+  /** Replaces the policy and waits until it is in force. */
+  async writeAccess(yaml: string): Promise<void> {
+    const before = this.stdout.match(/access\.yml is in force/g)?.length ?? 0;
+    await writeFile(join(this.data, 'access.yml'), yaml);
+    await this.waitFor(() => Promise.resolve((this.stdout.match(/access\.yml is in force/g)?.length ?? 0) > before));
+  }
+
+  async waitFor(condition: () => Promise<boolean>): Promise<void> {
+    const end = Date.now() + 20_000;
+    while (!(await condition())) {
+      if (Date.now() > end) throw new Error(`what was waited for did not come:\n${this.stdout.slice(-3000)}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** A request through the door. */
+  fetch(
+    path: string,
+    { user = 'admin', password, ...init }: RequestInit & { user?: string; password?: string } = {},
+  ): Promise<Response> {
+    const credentials = Buffer.from(`${user}:${password ?? this.password}`).toString('base64');
+    return fetch(`http://${this.address}${path}`, {
+      redirect: 'manual',
+      ...init,
+      headers: { authorization: `Basic ${credentials}`, ...(init.headers as Record<string, string> | undefined) },
+    });
+  }
+
+  /** The lines of a service's access log. */
+  requests(service: 'proxy' | 'registry'): Record<string, unknown>[] {
+    return this.stdout.split('\n').flatMap((line) => {
+      if (!line.startsWith('{') || !line.includes('"msg":"request"')) return [];
+      const entry = JSON.parse(line) as Record<string, unknown>;
+      return entry['service'] === service ? [entry] : [];
+    });
+  }
+
+  /** The process of a service, found below `npm start`'s. */
+  pid(service: 'proxy' | 'registry'): number {
+    const found = descendants(this.process.pid ?? 0).find((pid) =>
+      commandLine(pid).some((part) => part.endsWith(`/${service}/dist/main.js`)),
+    );
+    if (found === undefined) throw new Error(`the ${service} does not run`);
+    return found;
+  }
+
+  /** Memory of both services together, in MiB: resident, and with what they share counted once. */
+  memory(): { rss: number; pss: number } {
+    const total = { rss: 0, pss: 0 };
+    for (const pid of descendants(this.process.pid ?? 0)) {
+      if (!commandLine(pid).some((part) => part.endsWith('/dist/main.js'))) continue;
+      const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+      total.rss += Number(/^Rss:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
+      total.pss += Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
+    }
+    return total;
+  }
+
+  /** Everything that still runs of it. */
+  survivors(): number[] {
+    return allProcesses().filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`WHARFIE_LISTEN=${this.address}`);
+      } catch {
+        return false;
+      }
+    });
+  }
+
+  /** Ends it as Ctrl-C or a supervisor does; returns the exit code. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    if (this.process.exitCode === null && this.process.signalCode === null) {
+      this.process.kill(signal);
+      await once(this.process, 'exit');
+    }
+    return this.process.exitCode;
+  }
+
+  /** The exit code, when it ends by itself. */
+  async ended(): Promise<number | null> {
+    if (this.process.exitCode === null && this.process.signalCode === null) await once(this.process, 'exit');
+    return this.process.exitCode;
+  }
+
+  /** Ends it and removes its data. */
+  async dispose(): Promise<void> {
+    await this.stop();
+    if (this.ownsData) await rm(join(this.data, '..'), { recursive: true, force: true });
+  }
+}
+
+function allProcesses(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+function descendants(root: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const pid of allProcesses()) {
+    try {
+      const parent = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[1]);
+      children.set(parent, [...(children.get(parent) ?? []), pid]);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const below = (pid: number): number[] => (children.get(pid) ?? []).flatMap((child) => [child, ...below(child)]);
+  return below(root);
+}
+
+function commandLine(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
+}
