@@ -16,8 +16,10 @@ export interface Serving {
 
 /** @throws SettingsError */
 export async function serve(settings: RegistrySettings, logger: Logger): Promise<Serving> {
+  // First, for it makes the data folder, which only its owner may enter.
+  const secret = await loadSecret(settings.secretFile);
   const storage = await createDriver(settings);
-  const app = await createApp(storage, await loadSecret(settings.secretFile), logger);
+  const app = await createApp(storage, secret, logger);
   const server: Server = app.getHttpServer();
   // The server is given its connections. It watches over slow ones only once it believes that it listens.
   server.emit('listening');

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /** Bytes that pass between two collections. */
-const budget = 8 * 1024 * 1024;
+const budget = 4 * 1024 * 1024;
 
 let collect: ((options: { type: 'minor' }) => void) | undefined;
 let passed = 0;

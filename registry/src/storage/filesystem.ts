@@ -10,8 +10,8 @@ import type { ByteSource, ObjectInfo, Part, StorageDriver } from './storage-driv
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
 
 /** Bytes gathered before they are written: few system calls, bounded memory. */
-const writeSize = 1024 * 1024;
-const readSize = 512 * 1024;
+const writeSize = 512 * 1024;
+const readSize = 256 * 1024;
 /** Names of listed directories that are remembered, over all directories. */
 const rememberedNames = 400_000;
 /** How long a directory must have been at rest for its listing to be remembered: above any file system's time stamps. */
