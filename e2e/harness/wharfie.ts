@@ -91,7 +91,13 @@ export class Wharfie {
     while (!pattern.test(this.stdout)) {
       if (this.process.exitCode !== null)
         throw new Error(`it ended with ${this.process.exitCode}:\n${this.stdout}${this.stderr}`);
-      await Promise.race([once(this.process.stdout ?? this.process, 'data'), once(this.process, 'exit')]);
+      const waiting = new AbortController();
+      const { signal } = waiting;
+      await Promise.race([
+        once(this.process.stdout ?? this.process, 'data', { signal }),
+        once(this.process, 'exit', { signal }),
+      ]);
+      waiting.abort();
     }
   }
 

@@ -1,0 +1,74 @@
+#!/bin/sh
+# A Docker engine of the tests' own: Debian's, with all its state below one folder, beside any other engine.
+#
+#   engine.sh install      docker.io and iptables from Debian; nothing is started
+#   engine.sh start DIR    starts it, waits until it answers, prints the DOCKER_HOST to use
+#   engine.sh stop DIR     stops that engine and unmounts what it left; DIR can be removed then
+#
+# Needs root. DIR is short (a unix socket's path has 107 bytes at most). EXTRA_FLAGS go to dockerd.
+set -eu
+
+fail() { echo "engine.sh: $*" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || fail 'run as root'
+action=${1:-}
+dir=${2:-}
+[ "$action" = install ] || [ -n "$dir" ] || fail 'usage: engine.sh install | start DIR | stop DIR'
+socket=$dir/engine.sock
+pidfile=$dir/engine.pid
+# Each engine has a bridge and a subnet of its own, told apart by its folder.
+number=$(printf %s "$dir" | cksum | cut -d' ' -f1)
+bridge=wh$((number % 100000000))
+subnet=10.$((210 + number % 20)).$((number / 20 % 250))
+
+answers() { DOCKER_HOST=unix://$socket docker version >/dev/null 2>&1; }
+
+case $action in
+install)
+  if command -v dockerd >/dev/null && command -v iptables >/dev/null; then exit 0; fi
+  # Packages must not start services of their own.
+  policy=/usr/sbin/policy-rc.d
+  [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' > $policy; chmod 755 $policy; trap 'rm -f $policy' EXIT; }
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends \
+    docker.io iptables ca-certificates >&2
+  ;;
+start)
+  [ ${#dir} -le 60 ] || fail "$dir is too long a name for a unix socket"
+  mkdir -p "$dir"
+  grep -qE ' /sys/fs/cgroup(/[^ ]*)? cgroup2? ' /proc/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup ||
+    fail 'there are no control groups, and none can be mounted'
+  ip link show "$bridge" >/dev/null 2>&1 || ip link add "$bridge" type bridge
+  ip addr show dev "$bridge" | grep -q "inet $subnet.1/" || ip addr add "$subnet.1/24" dev "$bridge"
+  ip link set "$bridge" up
+  # shellcheck disable=SC2086
+  env PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin setsid dockerd \
+    --host="unix://$socket" --pidfile="$pidfile" --data-root="$dir/data" --exec-root="$dir/exec" \
+    --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent="/$bridge" --bridge="$bridge" \
+    --default-address-pool "base=$subnet.0/24,size=28" --containerd-namespace="$bridge" \
+    --containerd-plugins-namespace="plugins-$bridge" --shutdown-timeout=5 ${EXTRA_FLAGS:-} \
+    > "$dir/engine.log" 2>&1 < /dev/null &
+  engine=$!
+  for _ in $(seq 600); do
+    if answers; then echo "unix://$socket"; exit 0; fi
+    kill -0 $engine 2>/dev/null || break
+    sleep 0.1
+  done
+  tail -n 15 "$dir/engine.log" >&2
+  fail 'the engine did not start'
+  ;;
+stop)
+  if [ -s "$pidfile" ] && grep -qF -- "--pidfile=$pidfile" "/proc/$(cat "$pidfile")/cmdline" 2>/dev/null; then
+    pid=$(cat "$pidfile")
+    DOCKER_HOST=unix://$socket docker ps -q 2>/dev/null | while read -r id; do
+      DOCKER_HOST=unix://$socket docker kill "$id" >/dev/null 2>&1 || :
+    done
+    kill "$pid" 2>/dev/null || :
+    for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    kill -9 "$pid" 2>/dev/null || :
+  fi
+  awk -v below="$dir/" 'index($2, below) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do
+    umount "$mounted" 2>/dev/null || umount -l "$mounted" 2>/dev/null || :
+  done
+  ip link del "$bridge" 2>/dev/null || :
+  ;;
+*) fail "$action is not one of install, start, stop" ;;
+esac
