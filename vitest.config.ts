@@ -7,7 +7,7 @@ const project = (name: string, include: string[]) => ({
 export default defineConfig({
   test: {
     projects: [
-      project('architecture', ['scripts/architecture.test.ts']),
+      project('architecture', ['scripts/*.test.ts']),
       project('unit', ['{shared,proxy,registry}/src/**/*.test.ts']),
       project('wire', ['{proxy,registry}/test/**/*.test.ts']),
       {

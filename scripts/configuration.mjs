@@ -1,0 +1,29 @@
+// Writes docs/configuration.md from the table of settings that both services read; a test fails when it is stale.
+import { writeFileSync } from 'node:fs';
+import { settingsTable } from '@wharfie/shared';
+
+/** The page as it should be. */
+export function configurationPage() {
+  const rows = Object.values(settingsTable({})).map((setting) => {
+    /** @type {{ variables: readonly string[], fallback?: string | (() => string), description: string }} */
+    const { variables, fallback, description } = setting;
+    const [name = '', ...aliases] = variables;
+    const given =
+      typeof fallback === 'function' ? 'follows from the machine' : fallback === undefined ? '' : `\`${fallback}\``;
+    const also = aliases.length > 0 ? ` (or ${aliases.map((alias) => `\`${alias}\``).join(', ')})` : '';
+    return `| \`${name}\`${also} | ${given} | ${description} |`;
+  });
+  return `# Settings
+
+Environment variables; \`npm start\` gives both services the same. Each service logs at its start what it took from where. A wrong
+value ends the start with the variable's name; an unknown \`WHARFIE_…\` variable is warned about. An empty variable counts as unset.
+
+| variable | default | |
+|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+if (process.argv[1] === new URL(import.meta.url).pathname) {
+  writeFileSync(new URL('../docs/configuration.md', import.meta.url), configurationPage());
+}
