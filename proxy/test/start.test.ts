@@ -334,9 +334,9 @@ describe('npm start', () => {
 
   test('leaves nothing behind when the folder may not be written', async () => {
     const settings = await environment();
-    // Nothing keeps root from writing to a folder of its own, but nobody can make one in /proc.
-    const folder = process.getuid?.() === 0 ? '/proc' : await temporaryFolder();
-    if (folder !== '/proc') await chmod(folder, 0o500);
+    // Nothing keeps root from writing to a folder of its own, but nobody can make one in /sys.
+    const folder = process.getuid?.() === 0 ? '/sys' : await temporaryFolder();
+    if (folder !== '/sys') await chmod(folder, 0o500);
     const started = run(script, { ...settings, WHARFIE_DATA: join(folder, 'data') });
     expect(await started.ended).not.toBe(0);
     expect(started.stderr().trimEnd().split('\n')).toHaveLength(1);
