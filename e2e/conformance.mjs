@@ -1,0 +1,122 @@
+// The official suite of the distribution specification against a fresh Wharfie, through the proxy, for the released version
+// and the one in development. Prints the table of each; ends with an error when anything that is claimed does not pass.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const suite = 'github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111';
+const versions = ['1.1', 'dev'];
+/**
+ * What may be left out. An index whose manifests are missing is refused by intent. Tags as parameters and cancelling an
+ * upload came after 1.1, so the suite asks for them in `dev` alone.
+ * @type {Record<string, RegExp>}
+ */
+const notClaimed = {
+  1.1: /^(Sparse Manifests|Tag Param|Tag Param sha512|Blob upload cancel|Manifest put with tag params)$/,
+  dev: /^Sparse Manifests$/,
+};
+
+const folder = mkdtempSync(join(tmpdir(), 'wharfie-conformance-'));
+const start = fileURLToPath(new URL('../scripts/start.mjs', import.meta.url));
+const password = 'conformance';
+let failed = false;
+try {
+  const installed = spawnSync('go', ['install', suite], {
+    env: { ...process.env, GOBIN: folder, GOFLAGS: '-mod=mod' },
+    stdio: 'inherit',
+  });
+  if (installed.status !== 0) throw new Error(`the suite could not be installed: go install ${suite}`);
+  for (const version of versions) failed = !(await conforms(version)) || failed;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+process.exitCode = failed ? 1 : 0;
+
+/** @param {string} version */
+async function conforms(version) {
+  const { address, stop } = await startWharfie(version);
+  const { stdout, stderr, status } = spawnSync(join(folder, 'conformance'), {
+    cwd: folder,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+    env: {
+      PATH: process.env['PATH'],
+      HOME: folder,
+      OCI_REGISTRY: address,
+      OCI_TLS: 'disabled',
+      OCI_REPO1: 'conformance/one',
+      OCI_REPO2: 'conformance/two',
+      OCI_USERNAME: 'admin',
+      OCI_PASSWORD: password,
+      OCI_VERSION: version,
+      OCI_RESULTS_DIR: join(folder, 'results'),
+    },
+  });
+  await stop();
+  const tables = stdout.slice(Math.max(0, stdout.indexOf('API conformance')));
+  const rows = [...tables.matchAll(/^\s+(\S.*?)\.*:\s+(\w+)\s*$/gm)].map(([, name = '', result = '']) => ({
+    name,
+    result,
+  }));
+  const bad = rows.filter(
+    ({ name, result }) => result !== 'Pass' && !(result === 'Disabled' && notClaimed[version]?.test(name)),
+  );
+  console.log(`\ndistribution-spec ${version}\n${tables}${stderr}`);
+  console.log(
+    `${version}: ${rows.filter(({ result }) => result === 'Pass').length} of ${rows.length} pass, ${bad.length} that are claimed do not`,
+  );
+  for (const { name, result } of bad) console.log(`${version}: ${name}: ${result}`);
+  return status === 0 && rows.length > 30 && bad.length === 0;
+}
+
+/** @param {string} version @returns {Promise<{ address: string, stop: () => Promise<void> }>} */
+async function startWharfie(version) {
+  const ports = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const address = `127.0.0.1:${ports[0]}`;
+  const child = spawn(process.execPath, [start], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PATH: process.env['PATH'],
+      WHARFIE_DATA: join(folder, `data-${version}`),
+      WHARFIE_ADMIN_PASSWORD: password,
+      WHARFIE_LOG_LEVEL: 'warn',
+      WHARFIE_LISTEN: address,
+      WHARFIE_REGISTRY_LISTEN: `127.0.0.1:${ports[1]}`,
+      WHARFIE_ADMIN_LISTEN: `127.0.0.1:${ports[2]}`,
+      WHARFIE_REGISTRY_ADMIN_LISTEN: `127.0.0.1:${ports[3]}`,
+    },
+  });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  await new Promise((resolve, reject) => {
+    let said = '';
+    child.stdout.on('data', (/** @type {Buffer} */ chunk) => {
+      said += chunk.toString();
+      if (said.includes('docker push')) resolve(undefined);
+    });
+    child.once('exit', () => {
+      reject(new Error(`Wharfie did not start:\n${said}`));
+    });
+  });
+  return {
+    address,
+    stop: async () => {
+      child.kill();
+      await ended;
+    },
+  };
+}
+
+/** @returns {Promise<number>} */
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+      server.close(() => {
+        resolve(port);
+      });
+    });
+  });
+}
