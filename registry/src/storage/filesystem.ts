@@ -244,9 +244,12 @@ export class FilesystemDriver implements StorageDriver {
 
   /** The one folder of an upload: its name, and the size that counts. */
   async #state(upload: string): Promise<{ name: string; size: number }> {
-    const [name] = await readdir(this.#upload(upload));
-    if (name === undefined) throw new PathNotFound(upload);
-    return { name, size: Number(name.split('.', 1)[0]) };
+    // A listing that meets a rename may hold neither the old name nor the new one.
+    for (let attempt = 0; attempt < 100; attempt += 1) {
+      const [name] = await readdir(this.#upload(upload));
+      if (name !== undefined) return { name, size: Number(name.split('.', 1)[0]) };
+    }
+    throw new PathNotFound(upload);
   }
 
   /** Takes an upload for this call, from nobody or from another writer, and returns the folder that is now ours. */

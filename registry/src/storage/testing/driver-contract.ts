@@ -265,6 +265,8 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
             (await open()).appendUpload(upload, 0, pieces(content.slice(0, 10), content.slice(10)), signal),
           ),
         );
+        for (const result of results)
+          if (result.status === 'rejected') expect(result.reason).toBeInstanceOf(InvalidOffset);
         const won = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
         expect(won).toHaveLength(1);
         expect(writers).toContain(await kept(await driver.uploadSize(upload, signal)));
