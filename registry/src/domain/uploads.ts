@@ -126,7 +126,7 @@ export class Uploads {
   async #resume(upload: Upload, signal: AbortSignal): Promise<RunningHash> {
     if (upload.hash?.state !== undefined) return resumableHash(upload.hash.algorithm, upload.hash.state);
     const hash = await resumableHash(upload.algorithm);
-    if (upload.size > 0) await consume(await this.storage.readUpload(upload.id, upload.size, signal), hash);
+    if (upload.size > 0) await this.#read(upload, hash, signal);
     return hash;
   }
 
@@ -158,15 +158,20 @@ export class Uploads {
     }
   }
 
-  async #digest({ id, size, hash }: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digest> {
+  async #digest(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digest> {
+    const { hash } = upload;
     if (hash?.algorithm === algorithm) {
       return hash.digest === undefined
         ? (await resumableHash(algorithm, hash.state)).digest()
         : `${algorithm}:${hash.digest}`;
     }
     const complete = fastHash(algorithm);
-    await consume(await this.storage.readUpload(id, size, signal), complete);
+    await this.#read(upload, complete, signal);
     return complete.digest();
+  }
+
+  async #read(upload: Upload, hash: RunningHash, signal: AbortSignal): Promise<void> {
+    await consume(await this.#orUnknown(upload, this.storage.readUpload(upload.id, upload.size, signal)), hash);
   }
 
   /** Another request has moved the upload meanwhile: says where it stands now. */

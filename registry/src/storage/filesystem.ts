@@ -145,8 +145,13 @@ export class FilesystemDriver implements StorageDriver {
 
   readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
     return guarded(upload, async () => {
-      const { name } = await this.#state(upload);
-      return openFile(join(this.#upload(upload), name, 'data'), { start: 0, length }, signal);
+      for (;;) {
+        const { name } = await this.#state(upload);
+        const file = join(this.#upload(upload), name, 'data');
+        // When a writer has renamed the folder meanwhile, it has another name now, or is gone.
+        const stream = await openFile(file, { start: 0, length }, signal).catch(ifMissing(() => undefined));
+        if (stream) return stream;
+      }
     });
   }
 

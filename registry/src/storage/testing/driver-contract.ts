@@ -272,6 +272,17 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
         expect(writers).toContain(await kept(await driver.uploadSize(upload, signal)));
       });
 
+      it('can be read while another writer takes them', async () => {
+        await driver.appendUpload(upload, 0, pieces('start-'), signal);
+        const read = async () => {
+          for (let round = 0; round < 100; round += 1) expect(await kept(6)).toBe('start-');
+        };
+        const write = async () => {
+          for (let size = 6; size < 106; size += 1) await driver.appendUpload(upload, size, pieces('x'), signal);
+        };
+        await Promise.all([read(), write()]);
+      });
+
       it('are gone when cancelled, and cannot be ended twice', async () => {
         await driver.appendUpload(upload, 0, pieces('abc'), signal);
         await driver.cancelUpload(upload, signal);
