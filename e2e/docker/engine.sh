@@ -15,7 +15,8 @@ dir=${2:-}
 [ "$action" = install ] || [ -n "$dir" ] || fail 'usage: engine.sh install | start DIR | stop DIR'
 socket=$dir/engine.sock
 pidfile=$dir/engine.pid
-# Each engine has a bridge and a subnet of its own, told apart by its folder.
+# Each engine has a bridge and a subnet of its own, told apart by its folder: the lower half is the bridge's, the upper one
+# has room for eight networks.
 number=$(printf %s "$dir" | cksum | cut -d' ' -f1)
 bridge=wh$((number % 100000000))
 subnet=10.$((210 + number % 20)).$((number / 20 % 250))
@@ -37,13 +38,13 @@ start)
   grep -qE ' /sys/fs/cgroup(/[^ ]*)? cgroup2? ' /proc/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup ||
     fail 'there are no control groups, and none can be mounted'
   ip link show "$bridge" >/dev/null 2>&1 || ip link add "$bridge" type bridge
-  ip addr show dev "$bridge" | grep -q "inet $subnet.1/" || ip addr add "$subnet.1/24" dev "$bridge"
+  ip addr show dev "$bridge" | grep -q "inet $subnet.1/" || ip addr add "$subnet.1/25" dev "$bridge"
   ip link set "$bridge" up
   # shellcheck disable=SC2086
   env PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin setsid dockerd \
     --host="unix://$socket" --pidfile="$pidfile" --data-root="$dir/data" --exec-root="$dir/exec" \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent="/$bridge" --bridge="$bridge" \
-    --default-address-pool "base=$subnet.0/24,size=28" --containerd-namespace="$bridge" \
+    --default-address-pool "base=$subnet.128/25,size=28" --containerd-namespace="$bridge" \
     --containerd-plugins-namespace="plugins-$bridge" --shutdown-timeout=5 ${EXTRA_FLAGS:-} \
     > "$dir/engine.log" 2>&1 < /dev/null &
   engine=$!
@@ -58,9 +59,10 @@ start)
 stop)
   if [ -s "$pidfile" ] && grep -qF -- "--pidfile=$pidfile" "/proc/$(cat "$pidfile")/cmdline" 2>/dev/null; then
     pid=$(cat "$pidfile")
-    DOCKER_HOST=unix://$socket docker ps -q 2>/dev/null | while read -r id; do
-      DOCKER_HOST=unix://$socket docker kill "$id" >/dev/null 2>&1 || :
-    done
+    export DOCKER_HOST="unix://$socket"
+    docker ps -aq 2>/dev/null | while read -r id; do docker rm --force "$id" >/dev/null 2>&1 || :; done
+    # An engine that ends leaves the bridges of its networks behind.
+    docker network ls -q --filter type=custom 2>/dev/null | while read -r id; do docker network rm "$id" >/dev/null 2>&1 || :; done
     kill "$pid" 2>/dev/null || :
     for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     kill -9 "$pid" 2>/dev/null || :
