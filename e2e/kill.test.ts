@@ -1,10 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { wrongBlobs } from './harness/storage.js';
 import { Wharfie } from './harness/wharfie.js';
 
 describe('a service that is killed in the middle of a push', () => {
@@ -66,17 +65,3 @@ describe('a service that is killed in the middle of a push', () => {
     },
   );
 });
-
-/** Blobs whose bytes do not hash to their name. */
-async function wrongBlobs(root: string): Promise<string[]> {
-  const blobs = join(root, 'docker', 'registry', 'v2', 'blobs', 'sha256');
-  const files = (await readdir(blobs, { recursive: true })).filter((name) => basename(name) === 'data');
-  expect(files.length).toBeGreaterThan(0);
-  const wrong = [];
-  for (const file of files) {
-    const hash = createHash('sha256');
-    for await (const chunk of createReadStream(join(blobs, file)) as AsyncIterable<Buffer>) hash.update(chunk);
-    if (hash.digest('hex') !== basename(dirname(file))) wrong.push(file);
-  }
-  return wrong;
-}
