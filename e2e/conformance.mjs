@@ -1,11 +1,10 @@
 // The official suite of the distribution specification against a fresh Wharfie, through the proxy, for the released version
 // and the one in development. Prints the table of each; ends with an error when anything that is claimed does not pass.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { startWharfie } from './harness/start-wharfie.mjs';
 
 const suite = 'github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111';
 const versions = ['1.1', 'dev'];
@@ -20,8 +19,6 @@ const notClaimed = {
 };
 
 const folder = mkdtempSync(join(tmpdir(), 'wharfie-conformance-'));
-const start = fileURLToPath(new URL('../scripts/start.mjs', import.meta.url));
-const password = 'conformance';
 let failed = false;
 try {
   const installed = spawnSync('go', ['install', suite], {
@@ -37,7 +34,7 @@ process.exitCode = failed ? 1 : 0;
 
 /** @param {string} version */
 async function conforms(version) {
-  const { address, stop } = await startWharfie(version);
+  const wharfie = await startWharfie({ WHARFIE_DATA: join(folder, `data-${version}`), WHARFIE_LOG_LEVEL: 'warn' });
   const { stdout, stderr, status } = spawnSync(join(folder, 'conformance'), {
     cwd: folder,
     encoding: 'utf8',
@@ -45,17 +42,17 @@ async function conforms(version) {
     env: {
       PATH: process.env['PATH'],
       HOME: folder,
-      OCI_REGISTRY: address,
+      OCI_REGISTRY: wharfie.address,
       OCI_TLS: 'disabled',
       OCI_REPO1: 'conformance/one',
       OCI_REPO2: 'conformance/two',
       OCI_USERNAME: 'admin',
-      OCI_PASSWORD: password,
+      OCI_PASSWORD: wharfie.password,
       OCI_VERSION: version,
       OCI_RESULTS_DIR: join(folder, 'results'),
     },
   });
-  await stop();
+  await wharfie.stop();
   const tables = stdout.slice(Math.max(0, stdout.indexOf('API conformance')));
   const rows = [...tables.matchAll(/^\s+(\S.*?)\.*:\s+(\w+)\s*$/gm)].map(([, name = '', result = '']) => ({
     name,
@@ -70,53 +67,4 @@ async function conforms(version) {
   );
   for (const { name, result } of bad) console.log(`${version}: ${name}: ${result}`);
   return status === 0 && rows.length > 30 && bad.length === 0;
-}
-
-/** @param {string} version @returns {Promise<{ address: string, stop: () => Promise<void> }>} */
-async function startWharfie(version) {
-  const ports = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
-  const address = `127.0.0.1:${ports[0]}`;
-  const child = spawn(process.execPath, [start], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: {
-      PATH: process.env['PATH'],
-      WHARFIE_DATA: join(folder, `data-${version}`),
-      WHARFIE_ADMIN_PASSWORD: password,
-      WHARFIE_LOG_LEVEL: 'warn',
-      WHARFIE_LISTEN: address,
-      WHARFIE_REGISTRY_LISTEN: `127.0.0.1:${ports[1]}`,
-      WHARFIE_ADMIN_LISTEN: `127.0.0.1:${ports[2]}`,
-      WHARFIE_REGISTRY_ADMIN_LISTEN: `127.0.0.1:${ports[3]}`,
-    },
-  });
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  await new Promise((resolve, reject) => {
-    let said = '';
-    child.stdout.on('data', (/** @type {Buffer} */ chunk) => {
-      said += chunk.toString();
-      if (said.includes('docker push')) resolve(undefined);
-    });
-    child.once('exit', () => {
-      reject(new Error(`Wharfie did not start:\n${said}`));
-    });
-  });
-  return {
-    address,
-    stop: async () => {
-      child.kill();
-      await ended;
-    },
-  };
-}
-
-/** @returns {Promise<number>} */
-function freePort() {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-      server.close(() => {
-        resolve(port);
-      });
-    });
-  });
 }

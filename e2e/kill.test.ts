@@ -1,10 +1,10 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestOf, locationOf } from './harness/images.js';
+import { wrongBlobs } from './harness/storage.js';
 import { Wharfie } from './harness/wharfie.js';
 
 describe('a service that is killed in the middle of a push', () => {
@@ -143,18 +143,4 @@ async function bytesBelow(folder: string): Promise<number> {
     ),
   );
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
-}
-
-/** Blobs whose bytes do not hash to their name. */
-async function wrongBlobs(root: string): Promise<string[]> {
-  const blobs = join(root, 'docker', 'registry', 'v2', 'blobs', 'sha256');
-  const files = (await readdir(blobs, { recursive: true })).filter((name) => basename(name) === 'data');
-  expect(files.length).toBeGreaterThan(0);
-  const wrong = [];
-  for (const file of files) {
-    const hash = createHash('sha256');
-    for await (const chunk of createReadStream(join(blobs, file)) as AsyncIterable<Buffer>) hash.update(chunk);
-    if (hash.digest('hex') !== basename(dirname(file))) wrong.push(file);
-  }
-  return wrong;
 }

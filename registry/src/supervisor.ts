@@ -27,7 +27,7 @@ export async function supervise(settings: RegistrySettings, logger: Logger): Pro
     () => unusable(storage, AbortSignal.timeout(probeTimeout)),
     () => workers.metrics(),
   );
-  const stopPurging = purgeRegularly(storage, settings.uploadLifetime * hour, logger);
+  const stopPurging = purgeRegularly(storage, settings.uploadLifetime, logger);
   logger.info('ready');
   stopOnSignals(async (reason) => {
     logger.info({ reason }, `stopping; requests under way have ${settings.drain} s to end`);

@@ -47,6 +47,19 @@ const wholeNumber = (least: number, most: number) =>
     return z.NEVER;
   });
 
+const units = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
+/** A length of time as distribution writes it, in milliseconds. */
+const duration = z.string().transform((text, context): number => {
+  const [, number, unit] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? [];
+  if (number !== undefined) return Number(number) * units[unit as keyof typeof units] * 1000;
+  context.issues.push({
+    code: 'custom',
+    message: `must be a time like 168h, 7d, 30m or 10s, not "${text}"`,
+    input: text,
+  });
+  return z.NEVER;
+});
+
 const dataFolder = (environment: Environment): string => environment['WHARFIE_DATA'] || './data';
 
 /** Every setting of both services. Each service picks its own, so that both agree on names, defaults and meaning. */
@@ -132,9 +145,9 @@ export function settingsTable(environment: Environment) {
     },
     uploadLifetime: {
       variables: ['WHARFIE_UPLOAD_LIFETIME'],
-      schema: wholeNumber(1, 8760),
-      fallback: '168',
-      description: 'hours after which an upload that nobody continues is removed',
+      schema: duration,
+      fallback: '7d',
+      description: 'how long an upload that nobody continues is kept',
     },
     logLevel: {
       variables: ['WHARFIE_LOG_LEVEL'],

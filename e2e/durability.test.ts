@@ -1,0 +1,94 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { pushBlob, pushImage, type Call } from './harness/images.js';
+import { describeWith } from './harness/requirements.js';
+import { Wharfie } from './harness/wharfie.js';
+
+describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
+  let folder: string;
+  let wharfie: Wharfie;
+  let tracer: ChildProcess;
+  const trace = () => join(folder, 'trace');
+  const call: Call = (method, path, init) => wharfie.fetch(path, { ...init, method });
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'wharfie-durable-'));
+    wharfie = await Wharfie.start({ env: { WHARFIE_WORKERS: '1' } });
+    // The folders that every push needs are made before, so that one push is seen alone.
+    await pushImage(call, 'durable/app', 'warm');
+    const calls = 'openat,pwrite64,pwritev,write,writev,fsync,fdatasync,rename,renameat,renameat2';
+    tracer = spawn('strace', [
+      '-f',
+      '-y',
+      '-s',
+      '64',
+      '-e',
+      `trace=${calls}`,
+      '-o',
+      trace(),
+      '-p',
+      String(wharfie.pid('registry')),
+    ]);
+    await once(tracer.stderr ?? tracer, 'data');
+  });
+  afterAll(async () => {
+    await wharfie.dispose();
+    await rm(folder, { recursive: true });
+  });
+
+  it('in the order write, sync of the file, rename, sync of the folder, answer; for blobs, links, manifests and tags', async () => {
+    const blob = await pushBlob(call, 'durable/app', Buffer.from('a blob that must last'));
+    await pushImage(call, 'durable/app', 'latest');
+    tracer.kill('SIGINT');
+    await once(tracer, 'exit');
+    const lines = completed(await readFile(trace(), 'utf8'));
+    const hex = blob.slice('sha256:'.length);
+    const after = (from: number, pattern: RegExp, what: string): number => {
+      const index = lines.findIndex((line, position) => position > from && pattern.test(line));
+      expect(index, what).toBeGreaterThan(from);
+      return index;
+    };
+
+    const written = after(-1, /write.*uploads\/.*a blob that must last/, 'the bytes are written');
+    const synced = after(written, /fdatasync\(\d+<.*uploads\/.*\/data>\) += 0/, 'their file is synced');
+    const told = after(synced, /writev?\(.*202 Accepted/, '202 is answered');
+    const staged = after(told, /rename.*uploads\/.*\/data", ".*\/data"\) += 0/, 'the file is renamed');
+    const placed = after(
+      staged - 1,
+      new RegExp(`rename.*blobs/sha256/${hex.slice(0, 2)}[^ ]*"\\) += 0`),
+      'into its place',
+    );
+    const folderSynced = after(placed, /fsync\(\d+<.*blobs\/sha256(\/[^>]*)?>\) += 0/, 'its folder is synced');
+    const linked = after(folderSynced, new RegExp(`rename.*_layers/sha256/${hex}.*\\) += 0`), 'the link is renamed');
+    const linkSynced = after(linked, /fsync\(\d+<.*_layers\/sha256>\) += 0/, 'the link’s folder is synced');
+    after(linkSynced, /writev?\(.*201 Created/, '201 is answered');
+
+    const revision = after(
+      linkSynced,
+      /rename.*_manifests\/revisions\/sha256\/[0-9a-f]{64}.*\) += 0/,
+      'the revision is renamed',
+    );
+    const tagged = after(revision, /rename.*_manifests\/tags\/latest.*\) += 0/, 'then the tag');
+    const tagSynced = after(tagged, /fsync\(\d+<.*_manifests\/tags>\) += 0/, 'the tag’s folder is synced');
+    after(tagSynced, /writev?\(.*201 Created/, 'then 201 is answered');
+    // Every small file is synced before it is renamed.
+    expect(lines.filter((line) => /fdatasync\(\d+<.*wharfie\/tmp\//.test(line)).length).toBeGreaterThanOrEqual(7);
+  });
+});
+
+/** The calls of a trace in the order of their ends; a call that others interrupted stands in two lines. */
+function completed(trace: string): string[] {
+  const begun = new Map<string, string>();
+  return trace.split('\n').flatMap((line) => {
+    const [thread = ''] = line.split(' ', 1);
+    if (line.endsWith('<unfinished ...>')) {
+      begun.set(thread, line.slice(0, -'<unfinished ...>'.length));
+      return [];
+    }
+    const resumed = /<\.\.\. \w+ resumed>(.*)$/.exec(line);
+    return [resumed ? `${begun.get(thread) ?? ''}${resumed[1] ?? ''}` : line];
+  });
+}

@@ -1,0 +1,156 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from './harness/free-port.js';
+import { digestOf, pullImage, pushBlob, pushImage, putManifest, types, type Call } from './harness/images.js';
+import { wrongBlobs } from './harness/storage.js';
+import { cleanEnvironment, projectRoot } from './harness/wharfie.js';
+
+const pushes = 200;
+const seed = Number(process.env['WHARFIE_E2E_SEED'] ?? Date.now() % 1_000_000);
+
+describe(`${pushes} pushes while both services are killed at random (seed ${seed})`, () => {
+  let folder: string;
+  let environment: NodeJS.ProcessEnv;
+  let address: string;
+  const services = new Map<string, ChildProcess>();
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'wharfie-kills-'));
+    const ports = await Promise.all(Array.from({ length: 4 }, freePort));
+    address = `127.0.0.1:${ports[0]}`;
+    environment = {
+      ...cleanEnvironment(),
+      WHARFIE_DATA: join(folder, 'data'),
+      WHARFIE_ADMIN_PASSWORD: 'known',
+      WHARFIE_LOG_LEVEL: 'error',
+      WHARFIE_LISTEN: address,
+      WHARFIE_REGISTRY_LISTEN: `127.0.0.1:${ports[1]}`,
+      WHARFIE_ADMIN_LISTEN: `127.0.0.1:${ports[2]}`,
+      WHARFIE_REGISTRY_ADMIN_LISTEN: `127.0.0.1:${ports[3]}`,
+    };
+    await start('registry');
+    await start('proxy');
+  });
+  afterAll(async () => {
+    for (const [name] of services) await end(name, 'SIGTERM');
+    await rm(folder, { recursive: true });
+  });
+
+  async function start(name: string): Promise<void> {
+    const main = join(projectRoot, name, 'dist', 'main.js');
+    const child = fork(main, { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    services.set(name, child);
+    await once(child, 'message');
+  }
+  async function end(name: string, signal: NodeJS.Signals): Promise<void> {
+    const child = services.get(name);
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(signal);
+    await once(child, 'exit');
+  }
+  const authorization = `Basic ${Buffer.from('admin:known').toString('base64')}`;
+  const call: Call = (method, path, init) =>
+    fetch(`http://${address}${path}`, {
+      ...init,
+      method,
+      redirect: 'manual',
+      headers: { authorization, ...(init?.headers as Record<string, string>) },
+    });
+
+  it('lose nothing that was acknowledged, show nothing wrong, and leave nothing behind', async () => {
+    const random = generator(seed);
+    const acknowledged: { blobs: string[]; manifests: string[]; tags: Map<string, string> } = {
+      blobs: [],
+      manifests: [],
+      tags: new Map(),
+    };
+    const counting: Call = async (method, path, init) => {
+      const response = await call(method, path, init);
+      const blob = /[?&]digest=(sha256:[0-9a-f]{64})/.exec(path)?.[1];
+      if (response.status === 201 && blob !== undefined) acknowledged.blobs.push(blob);
+      const tag = /manifests\/(t\d+)$/.exec(path)?.[1];
+      if (response.status === 201 && method === 'PUT' && tag !== undefined) {
+        const digest = response.headers.get('docker-content-digest') ?? '';
+        acknowledged.manifests.push(digest);
+        acknowledged.tags.set(tag, digest);
+      }
+      return response;
+    };
+    let [kills, broken] = [0, 0];
+    let done = false;
+    const pushing = async (worker: number): Promise<void> => {
+      for (let index = worker; index < pushes; index += 4) {
+        // As a client does: when something breaks, the whole push again.
+        for (;;) {
+          try {
+            await pushImage(counting, 'killed/app', `t${index}`);
+            break;
+          } catch {
+            broken += 1;
+            await new Promise((resolve) => setTimeout(resolve, 100));
+          }
+        }
+      }
+    };
+    const killing = async (): Promise<void> => {
+      for (let round = 0; !isDone(); round += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 50 + random() * 400));
+        const name = round % 3 === 2 ? 'proxy' : 'registry';
+        await end(name, 'SIGKILL');
+        kills += 1;
+        await start(name);
+      }
+    };
+    const isDone = (): boolean => done;
+    const killer = killing();
+    await Promise.all([0, 1, 2, 3].map(pushing));
+    done = true;
+    await killer;
+
+    expect(kills).toBeGreaterThan(5);
+    for (const blob of acknowledged.blobs) {
+      const got = await call('GET', `/v2/killed/app/blobs/${blob}`);
+      expect([got.status, digestOf(new Uint8Array(await got.arrayBuffer()))]).toEqual([200, blob]);
+    }
+    for (const manifest of acknowledged.manifests)
+      expect(digestOf(await pullImage(call, 'killed/app', manifest))).toBe(manifest);
+    expect(acknowledged.tags.size).toBe(pushes);
+    for (const [tag, digest] of acknowledged.tags)
+      expect(digestOf(await pullImage(call, 'killed/app', tag)), tag).toBe(digest);
+    const tags = (await (await call('GET', '/v2/killed/app/tags/list')).json()) as { tags: string[] };
+    expect(tags.tags).toHaveLength(pushes);
+
+    const root = join(folder, 'data', 'registry');
+    expect(await wrongBlobs(root)).toEqual([]);
+    const leftBefore =
+      (await readdir(join(root, 'wharfie', 'uploads'))).length + (await readdir(join(root, 'wharfie', 'tmp'))).length;
+    await end('registry', 'SIGTERM');
+    environment['WHARFIE_UPLOAD_LIFETIME'] = '1s';
+    await start('registry');
+    for (const name of ['uploads', 'tmp'])
+      await expect.poll(() => readdir(join(root, 'wharfie', name)), { timeout: 20_000 }).toEqual([]);
+    // What is there goes on as before.
+    const again = await pushImage(call, 'killed/app', 'after');
+    expect(await pullImage(call, 'killed/app', 'after')).toBe(again);
+    await putManifest(call, 'killed/app', 'again', again, types.oci);
+    await pushBlob(call, 'killed/app', Buffer.from('after'));
+    console.log(
+      `${pushes} pushes, ${kills} kills, ${broken} tries that broke; acknowledged and found again: ${acknowledged.blobs.length} blobs, ` +
+        `${acknowledged.manifests.length} manifests, ${acknowledged.tags.size} tags; ${leftBefore} leftovers purged`,
+    );
+  }, 600_000);
+});
+
+/** Numbers from 0 to 1 that follow from a seed (mulberry32), so that a run can be repeated. */
+function generator(start: number): () => number {
+  let state = start;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
