@@ -70,7 +70,9 @@ export class Forwarder {
     sent.setTimeout(this.idle, () => {
       sent.destroy(Object.assign(new Error('the registry was silent for too long'), { code: 'REGISTRY_SILENT' }));
     });
+    // Without waiting for the body: the registry may refuse it by its head alone.
     if (clientLeft(attempt.exchange)) sent.destroy();
+    else if (bodyOutstanding(attempt.exchange)) sent.flushHeaders();
   }
 
   async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {
