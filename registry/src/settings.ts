@@ -1,4 +1,4 @@
-import { readSettings, settingsTable } from '@wharfie/shared';
+import { readSettings, settingsTable, swiftTable } from '@wharfie/shared';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -15,6 +15,7 @@ export function registrySettings(environment: Environment = process.env) {
       secretFile: table.secretFile,
       storage: table.storage,
       storageRoot: table.storageRoot,
+      ...swiftTable,
       workers: table.workers,
       uploadLifetime: table.uploadLifetime,
       drain: table.drain,

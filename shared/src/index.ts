@@ -17,4 +17,5 @@ export * from './routes.js';
 export * from './secret.js';
 export * from './settings.js';
 export * from './settings-error.js';
+export * from './swift-settings.js';
 export * from './unknown-variables.js';

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { ListenAddress } from './listen-address.js';
 import { parseListenAddress } from './listen-address.js';
 import { SettingsError } from './settings-error.js';
+import { swiftTable } from './swift-settings.js';
 
 /** One setting: the variables that give it (the first wins), its default, and what it is for. */
 export interface Setting<T> {
@@ -131,6 +132,7 @@ export function settingsTable(environment: Environment) {
       fallback: `${data}/registry`,
       description: 'the root of the filesystem storage',
     },
+    ...swiftTable,
     workers: {
       variables: ['WHARFIE_WORKERS', 'GUNICORN_WORKERS'],
       schema: wholeNumber(1, 64),

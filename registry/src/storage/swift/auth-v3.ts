@@ -1,0 +1,107 @@
+import { z } from 'zod';
+import { describe } from './auth-v2.js';
+import type { Login, Place } from './session.js';
+import { SwiftRefused, ask, trimmed } from './session.js';
+
+/** A thing of Keystone by its id, or by its name. */
+export interface Named {
+  id?: string | undefined;
+  name?: string | undefined;
+}
+
+/** Who logs in, for which project. */
+export interface PasswordV3 {
+  user: Named;
+  userDomain: Named;
+  password: string;
+  project: Named;
+  projectDomain: Named;
+}
+
+/** A credential that carries its project; by name it needs its owner. */
+export interface ApplicationCredentialV3 {
+  credential: Named;
+  secret: string;
+  user: Named;
+  userDomain: Named;
+}
+
+const answerV3 = z.object({
+  token: z.object({
+    expires_at: z.string().nullish(),
+    catalog: z
+      .array(
+        z.object({
+          type: z.string(),
+          endpoints: z.array(
+            z.object({
+              interface: z.string(),
+              url: z.string(),
+              region: z.string().nullish(),
+              region_id: z.string().nullish(),
+            }),
+          ),
+        }),
+      )
+      .optional(),
+  }),
+});
+
+/** Version 3 of Keystone. https://docs.openstack.org/api-ref/identity/v3/#authentication-and-token-management */
+export function loginV3(authUrl: string, who: PasswordV3 | ApplicationCredentialV3, place: Place): Login {
+  const base = trimmed(authUrl);
+  const url = `${/\/v3$/.test(base) ? base : `${base}/v3`}/auth/tokens`;
+  const body = JSON.stringify({ auth: 'secret' in who ? withCredential(who) : withPassword(who) });
+  return async (dispatcher, signal) => {
+    const headers = { 'content-type': 'application/json', accept: 'application/json' };
+    const answer = await ask(url, { method: 'POST', headers, body }, dispatcher, signal);
+    const token = answer.headers['x-subject-token'];
+    const parsed = parse(answer.text);
+    if (typeof token !== 'string' || !parsed)
+      throw new SwiftRefused(200, `the login at ${url}`, 'the answer is not that of Keystone, version 3');
+    const endpoint = (parsed.catalog ?? [])
+      .filter(({ type }) => type === 'object-store')
+      .flatMap(({ endpoints }) => endpoints)
+      .find(
+        ({ interface: name, region, region_id: regionId }) =>
+          name === place.interface && (place.region === undefined || [region, regionId].includes(place.region)),
+      );
+    if (!endpoint)
+      throw new SwiftRefused(200, `the login at ${url}`, `no object-store for ${describe(place)} is in its catalogue`);
+    const expires = Date.parse(parsed.expires_at ?? '');
+    return { token, storageUrl: trimmed(endpoint.url), expires: Number.isNaN(expires) ? undefined : expires };
+  };
+}
+
+function withPassword({ user, userDomain, password, project, projectDomain }: PasswordV3): object {
+  return {
+    identity: { methods: ['password'], password: { user: { ...named(user, userDomain), password } } },
+    ...(project.id === undefined && project.name === undefined
+      ? {}
+      : { scope: { project: named(project, projectDomain) } }),
+  };
+}
+
+function withCredential({ credential, secret, user, userDomain }: ApplicationCredentialV3): object {
+  const owner = credential.id === undefined ? { user: named(user, userDomain) } : {};
+  return {
+    identity: {
+      methods: ['application_credential'],
+      application_credential: { ...credential, secret, ...owner },
+    },
+  };
+}
+
+/** A name means something only in its domain; an id stands alone. */
+function named({ id, name }: Named, domain: Named): object {
+  if (id !== undefined) return { id };
+  return { name, domain: domain.id === undefined ? { name: domain.name ?? 'Default' } : { id: domain.id } };
+}
+
+function parse(text: string): z.infer<typeof answerV3>['token'] | undefined {
+  try {
+    return answerV3.parse(JSON.parse(text)).token;
+  } catch {
+    return undefined;
+  }
+}

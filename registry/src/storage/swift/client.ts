@@ -1,0 +1,259 @@
+import { setMaxListeners } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Dispatcher } from 'undici';
+import { Agent, request } from 'undici';
+import { StorageFull, StorageUnavailable } from '../storage-driver.js';
+import type { Login, Session } from './session.js';
+import { SwiftRefused, SwiftUnreachable, plain } from './session.js';
+
+/** One request for an object, or for the container when it has no name. */
+export interface Call {
+  method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
+  name?: string;
+  /** The container, when it is not ours: large objects name their own. */
+  container?: string;
+  query?: Record<string, string>;
+  headers?: Record<string, string>;
+  /** Bytes can be sent again; a source only once. */
+  body?: Uint8Array | AsyncIterable<Uint8Array>;
+  /** Asks every replica and takes the newest, where the first to answer could be an old one. */
+  newest?: boolean;
+  /** The status codes that the caller understands; any other is an error. */
+  accept: readonly number[];
+}
+
+export interface Answer {
+  status: number;
+  /** A header's value, or an empty string. */
+  header(name: string): string;
+  body: Dispatcher.ResponseData['body'];
+}
+
+export interface ClientOptions {
+  login: Login;
+  container: string;
+  /** PEM of the authorities that are trusted beside the system's. */
+  ca?: string | undefined;
+  /** Trusts any certificate. */
+  insecure?: boolean;
+  /** How often a request is sent again, and the first pause before that in milliseconds. */
+  retries?: number;
+  pause?: number;
+  /** Milliseconds without a byte after which a request is given up. */
+  timeout?: number;
+}
+
+/** Answers after which the same request may succeed. 498 is Swift's rate limit. */
+const passing = new Set([408, 429, 498, 500, 502, 503, 504]);
+/** Connections to one server; what is more waits. */
+const connections = 64;
+/** A token that served within this time (milliseconds) is not asked about again before a body that cannot be repeated. */
+const trusted = 5000;
+/** A token is renewed when this much of it is left, or a tenth of it if that is less. */
+const renewal = 120_000;
+const longestPause = 10_000;
+
+/**
+ * Speaks to one container. A request is repeated after resets, time-outs and answers that pass, when its body can be: all
+ * that we ask for is idempotent. The token is renewed before it ends, and once when Swift refuses it.
+ *
+ * @throws SwiftRefused for an answer that the caller does not understand, StorageUnavailable when there is none or Swift
+ * cannot work, StorageFull
+ */
+export class SwiftClient {
+  readonly container: string;
+  readonly #dispatcher: Agent;
+  readonly #options: ClientOptions;
+  #session: Promise<Session & { renew: number }> | undefined;
+  #confirmed = 0;
+  /** Requests sent so far, repeats included. */
+  requests = 0;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.container = options.container;
+    const timeout = options.timeout ?? 60_000;
+    this.#dispatcher = new Agent({
+      connections,
+      pipelining: 1,
+      headersTimeout: timeout,
+      bodyTimeout: timeout,
+      connect: {
+        timeout: Math.min(timeout, 10_000),
+        rejectUnauthorized: options.insecure !== true,
+        ...(options.ca === undefined ? {} : { ca: options.ca }),
+      },
+    });
+  }
+
+  async call(call: Call, signal: AbortSignal): Promise<Answer> {
+    const once = call.body !== undefined && !(call.body instanceof Uint8Array);
+    if (once) await this.#confirm(signal);
+    // One signal stands for as many requests as its owner makes at once.
+    setMaxListeners(0, signal);
+    let renewed = false;
+    for (let attempt = 0; ; attempt += 1) {
+      signal.throwIfAborted();
+      const session = await this.#login(signal);
+      const outcome = await this.#attempt(call, session, signal);
+      if (!(outcome instanceof Error)) return outcome.answer;
+      const stale = outcome instanceof SwiftRefused && outcome.status === 401;
+      if (stale) await this.#forget(session);
+      const again = stale ? !renewed : attempt < (this.#options.retries ?? 4) && mayPass(outcome);
+      if (once || !again) throw asStorageError(outcome);
+      renewed ||= stale;
+      if (!stale) await this.#pause(attempt, outcome, signal);
+    }
+  }
+
+  /** The same, for an answer without a body worth reading. */
+  async send(call: Call, signal: AbortSignal): Promise<Answer> {
+    const answer = await this.call(call, signal);
+    await answer.body.dump();
+    return answer;
+  }
+
+  /** What the cluster says of its limits; undefined when it does not. */
+  async info(signal: AbortSignal): Promise<unknown> {
+    const { storageUrl } = await this.#login(signal);
+    try {
+      const { statusCode, body } = await request(new URL('/info', storageUrl), {
+        dispatcher: this.#dispatcher,
+        signal,
+      });
+      const text = await body.text();
+      return statusCode === 200 ? JSON.parse(text) : undefined;
+    } catch {
+      signal.throwIfAborted();
+      return undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#dispatcher.destroy();
+  }
+
+  /** Makes sure that Swift takes our token now: a body that streams is gone when it is refused. */
+  async #confirm(signal: AbortSignal): Promise<void> {
+    await this.#login(signal);
+    if (Date.now() - this.#confirmed < trusted) return;
+    await this.send({ method: 'HEAD', accept: [204, 200, 403] }, signal);
+  }
+
+  async #attempt(
+    call: Call,
+    session: Session,
+    signal: AbortSignal,
+  ): Promise<{ answer: Answer } | SwiftRefused | SwiftUnreachable> {
+    const { container = this.container, name } = call;
+    const path = `/${encodeURIComponent(container)}${name === undefined ? '' : `/${encodePath(name)}`}`;
+    const what = `${call.method} ${container}${name === undefined ? '' : `/${name}`}`;
+    const query = call.query ? `?${new URLSearchParams(call.query).toString()}` : '';
+    const length = call.body === undefined ? 0 : call.body instanceof Uint8Array ? call.body.length : undefined;
+    this.requests += 1;
+    try {
+      const { statusCode, headers, body } = await request(`${session.storageUrl}${path}${query}`, {
+        method: call.method,
+        headers: {
+          'x-auth-token': session.token,
+          ...(call.newest ? { 'x-newest': 'true' } : {}),
+          ...(call.method === 'PUT' && length !== undefined ? { 'content-length': String(length) } : {}),
+          ...call.headers,
+        },
+        ...(call.body === undefined ? {} : { body: call.body as Uint8Array }),
+        dispatcher: this.#dispatcher,
+        signal,
+      });
+      if (statusCode !== 401) this.#confirmed = Date.now();
+      const header = (key: string): string => [headers[key] ?? ''].flat().join(', ');
+      if (call.accept.includes(statusCode)) return { answer: { status: statusCode, header, body } };
+      const refused = new SwiftRefused(statusCode, what, plain(await body.text().catch(() => '')));
+      return Object.assign(refused, { retryAfter: Number(header('retry-after')) * 1000 });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (length === undefined && !isTransport(error)) throw error;
+      return new SwiftUnreachable(what, error);
+    }
+  }
+
+  #login(signal: AbortSignal): Promise<Session> {
+    signal.throwIfAborted();
+    const current = this.#session;
+    if (!current) return this.#renew();
+    return current.then((session) => {
+      if (this.#session === current && Date.now() >= session.renew) return this.#renew();
+      return session;
+    });
+  }
+
+  /** One login for all who wait for it, so it ends with nobody's signal. */
+  #renew(): Promise<Session> {
+    const login = this.#retriedLogin().then((session) => {
+      const left = (session.expires ?? Infinity) - Date.now();
+      return { ...session, renew: Date.now() + left - Math.min(renewal, left / 10) };
+    });
+    this.#session = login;
+    this.#confirmed = 0;
+    login.catch(() => {
+      if (this.#session === login) this.#session = undefined;
+    });
+    return login;
+  }
+
+  async #retriedLogin(): Promise<Session> {
+    const { login, timeout = 60_000, retries = 4 } = this.#options;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await login(this.#dispatcher, AbortSignal.timeout(timeout));
+      } catch (error) {
+        if (!(error instanceof Error) || attempt >= retries || !mayPass(error)) throw asStorageError(error);
+        await this.#pause(attempt, error);
+      }
+    }
+  }
+
+  async #forget(refused: Session): Promise<void> {
+    const current = this.#session;
+    const session = await current?.catch(() => undefined);
+    if (this.#session === current && session?.token === refused.token) this.#session = undefined;
+  }
+
+  /** Doubles from try to try, of random length so that many do not come back at once; longer when Swift says so. */
+  async #pause(attempt: number, error: Error, signal?: AbortSignal): Promise<void> {
+    const base = Math.min((this.#options.pause ?? 100) * 2 ** attempt, longestPause);
+    const asked = (error as { retryAfter?: number }).retryAfter ?? 0;
+    const wait = Math.max(base / 2 + (Math.random() * base) / 2, Math.min(asked || 0, longestPause));
+    await delay(wait, undefined, signal ? { signal } : {}).catch(() => undefined);
+  }
+}
+
+function mayPass(error: Error): boolean {
+  return error instanceof SwiftUnreachable || (error instanceof SwiftRefused && passing.has(error.status));
+}
+
+/** A refused request stays what it is: the start of the program wants to know; else nobody can do anything about it now. */
+function asStorageError(error: unknown): unknown {
+  if (error instanceof SwiftRefused && [413, 507].includes(error.status)) return new StorageFull(error.message);
+  if (
+    error instanceof SwiftUnreachable ||
+    (error instanceof SwiftRefused && (passing.has(error.status) || error.status === 401))
+  )
+    return new StorageUnavailable(error.message, { cause: error });
+  return error;
+}
+
+/** Whether the connection failed, and not the source of the body. */
+function isTransport(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' && /^(UND_ERR_|E[A-Z]+$|CERT_|ERR_TLS|ERR_SSL|HPE_)/.test(code);
+}
+
+/** Gives up the rest of an answer, and the connection with it. */
+export function discard({ body }: Answer): void {
+  body.on('error', () => undefined).destroy();
+}
+
+/** Every component encoded by itself: Swift takes names as they come, dots and all. */
+function encodePath(name: string): string {
+  return name.split('/').map(encodeURIComponent).join('/');
+}

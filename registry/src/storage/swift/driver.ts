@@ -1,0 +1,187 @@
+import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import type { ByteSource, ObjectInfo, Part, StorageDriver } from '../storage-driver.js';
+import { PathNotFound } from '../storage-driver.js';
+import type { SwiftClient } from './client.js';
+import { Intake } from './intake.js';
+import { dynamicSegments, openObject } from './large-object.js';
+import { listAll, listNames } from './listing.js';
+import { Names } from './names.js';
+import { head, putSmall, putStream, remove, removeAll } from './objects.js';
+import { SwiftUploads, smallSize } from './uploads.js';
+
+export interface SwiftLimits {
+  /** Bytes of one object at most. */
+  maxFileSize: number;
+  /** Entries of a large object's manifest at most. */
+  manifestEntries: number;
+}
+
+/** Bytes of a segment: long enough for a thousand of them to be much, short enough for little to be lost with one. */
+const segmentSize = 256 * 1024 * 1024;
+
+/**
+ * Objects in a container of OpenStack Swift, under the names that distribution 2.x gives them; what it wrote is read as it
+ * is. Nothing is kept in a process. Small objects are read in their newest version, which matters for tags; large ones
+ * never change.
+ */
+export class SwiftDriver implements StorageDriver {
+  readonly #names: Names;
+  readonly #uploads: SwiftUploads;
+
+  constructor(
+    private readonly client: SwiftClient,
+    prefix: string,
+    private readonly limits: SwiftLimits,
+  ) {
+    this.#names = new Names(prefix);
+    this.#uploads = new SwiftUploads(client, this.#names, {
+      segmentSize: Math.min(segmentSize, limits.maxFileSize),
+      manifestEntries: limits.manifestEntries,
+    });
+  }
+
+  get(path: string, signal: AbortSignal): Promise<Buffer> {
+    return named(path, async () => {
+      const target = { name: this.#names.object(path), newest: true };
+      return buffer((await openObject(this.client, target, undefined, signal)).bytes);
+    });
+  }
+
+  put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
+    return named(path, () => putSmall(this.client, this.#names.object(path), content, signal));
+  }
+
+  stat(path: string, signal: AbortSignal): Promise<ObjectInfo> {
+    return named(path, async () => {
+      const { size, dynamic } = await head(this.client, this.#names.object(path), signal);
+      return { size: dynamic === '' ? size : (await dynamicSegments(this.client, dynamic, signal)).size };
+    });
+  }
+
+  read(path: string, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
+    return named(path, async () => {
+      const reading = await openObject(this.client, { name: this.#names.object(path) }, part, signal);
+      const stream = Readable.from(reading.bytes, { objectMode: false, signal });
+      return stream.once('close', () => {
+        reading.close();
+      });
+    });
+  }
+
+  /** @param length of the source, when it is known: what Swift does not take in one piece is then stored in several */
+  write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal, length?: number): Promise<void> {
+    return named(path, async () => {
+      const name = this.#names.object(path);
+      if (length !== undefined && length > this.limits.maxFileSize) {
+        await this.#writeLarge(path, source, approve, signal);
+        return;
+      }
+      const intake = new Intake(source, signal);
+      const check = (): void => {
+        if (intake.failure) throw intake.failure.error;
+        approve();
+      };
+      try {
+        const first = await intake.gather(smallSize);
+        if (intake.ended) {
+          check();
+          await putSmall(this.client, name, first, signal);
+        } else await putStream(this.client, name, { head: first, intake, most: Infinity }, check, signal);
+      } finally {
+        intake.close();
+      }
+    });
+  }
+
+  list(directory: string, after: string, limit: number, signal: AbortSignal): Promise<string[]> {
+    return named(directory, () => listNames(this.client, `${this.#names.object(directory)}/`, after, limit, signal));
+  }
+
+  delete(path: string, signal: AbortSignal): Promise<void> {
+    return named(path, async () => {
+      const name = this.#names.object(path);
+      try {
+        await this.#deleteObject(name, signal);
+      } catch (error) {
+        if (!(error instanceof PathNotFound)) throw error;
+        await this.#deleteTree(`${name}/`, signal);
+      }
+    });
+  }
+
+  beginUpload(upload: string, signal: AbortSignal): Promise<void> {
+    return this.#uploads.begin(upload, signal);
+  }
+
+  async uploadSize(upload: string, signal: AbortSignal): Promise<number> {
+    return (await this.#uploads.state(upload, signal)).size;
+  }
+
+  appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
+    return this.#uploads.append(upload, offset, source, signal);
+  }
+
+  async readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
+    await this.#uploads.state(upload, signal);
+    return Readable.from(this.#uploads.read(upload, length, signal), { objectMode: false, signal });
+  }
+
+  commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
+    return this.#uploads.commit(upload, size, path, signal);
+  }
+
+  cancelUpload(upload: string, signal: AbortSignal): Promise<void> {
+    return this.#uploads.cancel(upload, signal);
+  }
+
+  purge(before: Date, signal: AbortSignal): Promise<number> {
+    return this.#uploads.purge(before.getTime(), signal);
+  }
+
+  close(): Promise<void> {
+    return this.client.close();
+  }
+
+  async #writeLarge(path: string, source: ByteSource, approve: () => void, signal: AbortSignal): Promise<void> {
+    const upload = randomUUID();
+    await this.#uploads.begin(upload, signal);
+    try {
+      const size = await this.#uploads.append(upload, 0, source, signal);
+      approve();
+      await this.#uploads.commit(upload, size, path, signal);
+    } catch (error) {
+      await this.#uploads.cancel(upload, signal).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Removes an object and the segments that it consists of. @throws PathNotFound */
+  async #deleteObject(name: string, signal: AbortSignal): Promise<void> {
+    const { dynamic, static: isStatic } = await head(this.client, name, signal, true);
+    const parts = dynamic === '' ? undefined : await dynamicSegments(this.client, dynamic, signal);
+    await remove(this.client, name, signal, { segments: isStatic });
+    if (!parts) return;
+    const names = parts.segments.map((segment) => segment.name);
+    await removeAll(this.client, names, signal, parts.container);
+  }
+
+  async #deleteTree(prefix: string, signal: AbortSignal): Promise<void> {
+    let found = false;
+    for await (const { name } of listAll(this.client, { prefix, newest: true }, signal)) {
+      found = true;
+      await remove(this.client, name, signal);
+    }
+    if (!found) throw new PathNotFound(prefix);
+  }
+}
+
+/** Speaks of paths where Swift's part speaks of names in the container. */
+async function named<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    throw error instanceof PathNotFound ? new PathNotFound(path) : error;
+  }
+}

@@ -1,0 +1,180 @@
+import { createHash } from 'node:crypto';
+import type { Part } from '../storage-driver.js';
+import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import type { Answer, Call, SwiftClient } from './client.js';
+import { discard } from './client.js';
+import type { Entry } from './listing.js';
+import { listAll } from './listing.js';
+
+/** How often a reading that broke off is taken up again without a byte of progress. */
+const resumptions = 3;
+
+/** An object that is being read: how many bytes come, and the bytes. */
+export interface Reading {
+  length: number;
+  bytes: AsyncGenerator<Uint8Array>;
+  /** Frees the connection, also when no byte was taken. */
+  close(): void;
+}
+
+interface Target {
+  name: string;
+  container?: string;
+  newest?: boolean;
+}
+
+/**
+ * Opens an object of whatever kind: a plain one, a static large one, or a dynamic large one, as distribution leaves them.
+ * The bytes come complete or the reading fails; what breaks off is taken up where it did.
+ * @throws PathNotFound StorageUnavailable when the part does not lie within the object
+ */
+export async function openObject(
+  client: SwiftClient,
+  target: Target,
+  part: Part | undefined,
+  signal: AbortSignal,
+): Promise<Reading> {
+  if (part?.length === 0) return { length: 0, bytes: nothing(), close: () => undefined };
+  const answer = await client.call({ ...getCall(target, part), accept: [200, 206, 404, 416] }, signal);
+  if (answer.status === 404) {
+    await answer.body.dump();
+    throw new PathNotFound(target.name);
+  }
+  const manifest = answer.header('x-object-manifest');
+  if (manifest !== '') {
+    discard(answer);
+    return openDynamic(client, manifest, part, signal);
+  }
+  const length = Number(answer.header('content-length'));
+  if (answer.status === 416 || (part && (answer.status !== 206 || length !== part.length))) {
+    discard(answer);
+    throw new StorageUnavailable(`${target.name} does not have the bytes that were asked for`);
+  }
+  const bytes = continued(client, target, { start: part?.start ?? 0, length }, answer, signal);
+  return {
+    length,
+    bytes,
+    close: () => {
+      discard(answer);
+    },
+  };
+}
+
+/** The segments of a dynamic large object, in order, and the sum of their sizes. @throws StorageUnavailable for a hole */
+export async function dynamicSegments(
+  client: SwiftClient,
+  manifest: string,
+  signal: AbortSignal,
+): Promise<{ container: string; segments: Entry[]; size: number }> {
+  const path = decodeURIComponent(manifest).replace(/^\/+/, '');
+  const slash = path.indexOf('/');
+  const container = path.slice(0, slash);
+  const prefix = path.slice(slash + 1);
+  const segments: Entry[] = [];
+  for await (const entry of listAll(client, { container, prefix, newest: true }, signal)) segments.push(entry);
+  // distribution counts its segments from 1: https://github.com/distribution/distribution/blob/v2.8.2/registry/storage/driver/swift/swift.go
+  const numbers = segments.map(({ name }) => /^\/?(\d{16})$/.exec(name.slice(prefix.length))?.[1]);
+  const hole = numbers.findIndex((number, index) => number !== undefined && Number(number) !== index + 1);
+  if (hole >= 0) throw new StorageUnavailable(`segment ${hole + 1} of ${container}/${prefix} is missing`);
+  return { container, segments, size: segments.reduce((sum, { bytes }) => sum + bytes, 0) };
+}
+
+/**
+ * A dynamic large object, segment by segment: read as one, Swift gives a segment a second after the tenth, and passes over
+ * a missing one in silence.
+ */
+async function openDynamic(
+  client: SwiftClient,
+  manifest: string,
+  part: Part | undefined,
+  signal: AbortSignal,
+): Promise<Reading> {
+  const { container, segments, size } = await dynamicSegments(client, manifest, signal);
+  const { start, length } = part ?? { start: 0, length: size };
+  if (start + length > size)
+    throw new StorageUnavailable(`${manifest} has ${size} bytes where ${start + length} should be`);
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    let position = 0;
+    for (const { name, bytes: total, etag } of segments) {
+      const from = Math.max(start - position, 0);
+      const to = Math.min(start + length - position, total);
+      position += total;
+      if (from >= to) continue;
+      const within = { start: from, length: to - from };
+      yield* continued(client, { container, name }, within, undefined, signal, etag);
+    }
+  }
+  return { length, bytes: bytes(), close: () => undefined };
+}
+
+/**
+ * Exactly the bytes of a part of one version of an object.
+ * @param first the answer that is there already; asked for when there is none
+ */
+async function* continued(
+  client: SwiftClient,
+  target: Target,
+  { start, length }: Part,
+  first: Answer | undefined,
+  signal: AbortSignal,
+  version?: string,
+): AsyncGenerator<Uint8Array> {
+  let answer = first;
+  let etag = version;
+  let given = 0;
+  for (let failures = 0; given < length;) {
+    if (!answer) {
+      const rest = { start: start + given, length: length - given };
+      const call = getCall(target, rest);
+      const headers = { ...call.headers, ...(etag === undefined ? {} : { 'if-match': etag }) };
+      answer = await client.call({ ...call, headers, accept: [200, 206, 404, 412] }, signal);
+      if (answer.status !== 206) {
+        discard(answer);
+        throw new StorageUnavailable(`${target.name} is missing or another one now (${answer.status})`);
+      }
+    }
+    etag ??= answer.header('etag');
+    const before = given;
+    let reason = 'its bytes ended early';
+    try {
+      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+        given += chunk.length;
+        if (given > length) throw new StorageUnavailable(`${target.name} has more bytes than Swift said`);
+        yield chunk;
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof StorageUnavailable) throw error;
+      reason = (error as Error).message;
+    }
+    answer = undefined;
+    failures = given > before ? 0 : failures + 1;
+    if (given < length && failures > resumptions) throw new StorageUnavailable(`${target.name} broke off: ${reason}`);
+  }
+  // Nothing was asked for, or nothing is left: free the connection.
+  await answer?.body.dump();
+}
+
+function getCall({ name, container, newest }: Target, part: Part | undefined): Omit<Call, 'accept'> {
+  return {
+    method: 'GET',
+    name,
+    newest: newest ?? false,
+    ...(container === undefined ? {} : { container }),
+    ...(part ? { headers: { range: `bytes=${part.start}-${part.start + part.length - 1}` } } : {}),
+  };
+}
+
+/** An etag as Swift gives it, with quotes for a large object. */
+export function bare(etag: string): string {
+  return etag.replace(/^"|"$/g, '');
+}
+
+export function md5(content: Uint8Array): string {
+  return createHash('md5').update(content).digest('hex');
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- an async source without bytes
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  yield* [];
+}

@@ -1,0 +1,43 @@
+import { checkPath } from '../storage-driver.js';
+
+/**
+ * Names in the container, as the Swift driver of distribution 2.x gives them: objects below `files/`, the segments of
+ * large objects below `segments/`. Entries marked * are ours alone, where distribution does not look.
+ *
+ *   <prefix>/files/<path>                                          an object
+ * * <prefix>/files/wharfie/uploads/<upload>/…                      what is known of an upload
+ * * <prefix>/segments/wharfie/<upload>/<attempt>/<number>          its bytes, later those of a large object
+ * * <prefix>/segments/wharfie/<upload>/committed                   the path of that large object
+ */
+export class Names {
+  readonly #prefix: string;
+
+  /** @param prefix what distribution calls `rootdirectory` */
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+  }
+
+  object(path: string): string {
+    checkPath(path);
+    return this.#below(`files/${path}`);
+  }
+
+  get uploads(): string {
+    return this.#below('files/wharfie/uploads/');
+  }
+
+  register(upload: string, register: string): string {
+    checkPath(upload);
+    return `${this.uploads}${upload}/${register}`;
+  }
+
+  segments(upload: string): string {
+    checkPath(upload);
+    return this.#below(`segments/wharfie/${upload}/`);
+  }
+
+  /** As distribution joins them: https://github.com/distribution/distribution/blob/v2.8.2/registry/storage/driver/swift/swift.go */
+  #below(name: string): string {
+    return `${this.#prefix}/${name}`.replace(/^\/+/, '');
+  }
+}

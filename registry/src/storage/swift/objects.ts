@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import type { SwiftClient } from './client.js';
+import type { Intake } from './intake.js';
+import { bare, md5 } from './large-object.js';
+
+/** Deletions under way at once. */
+const atOnce = 16;
+
+/** The newest content of a small plain object, or undefined. */
+export async function getSmall(client: SwiftClient, name: string, signal: AbortSignal): Promise<Buffer | undefined> {
+  const answer = await client.call({ method: 'GET', name, newest: true, accept: [200, 404] }, signal);
+  if (answer.status === 404) {
+    await answer.body.dump();
+    return undefined;
+  }
+  const content = await buffer(answer.body);
+  if (md5(content) !== bare(answer.header('etag'))) throw new StorageUnavailable(`${name} came damaged`);
+  return content;
+}
+
+/**
+ * What Swift answers to a PUT that it took: 409 when a later one was faster, which then stands as it would if ours had come
+ * just before.
+ */
+const written = [201, 202, 409];
+
+/** Writes a small object. Swift refuses bytes that are not those of the etag. */
+export async function putSmall(
+  client: SwiftClient,
+  name: string,
+  content: Uint8Array,
+  signal: AbortSignal,
+): Promise<void> {
+  const headers = { 'content-type': 'application/octet-stream', etag: md5(content) };
+  await client.send({ method: 'PUT', name, headers, body: content, accept: written }, signal);
+}
+
+export interface Stored {
+  size: number;
+  etag: string;
+}
+
+/**
+ * Streams what begins with `head` and goes on with at most `most` bytes of `intake`. Swift shows the object after the end
+ * of the body, so the end waits for `approve`; when that throws, the connection is cut.
+ */
+export async function putStream(
+  client: SwiftClient,
+  name: string,
+  { head, intake, most }: { head: Uint8Array; intake: Intake; most: number },
+  approve: () => void,
+  signal: AbortSignal,
+): Promise<Stored> {
+  const hash = createHash('md5');
+  let size = 0;
+  const take = (chunk: Uint8Array): Uint8Array => {
+    hash.update(chunk);
+    size += chunk.length;
+    return chunk;
+  };
+  async function* body(): AsyncGenerator<Uint8Array> {
+    yield take(head);
+    for await (const chunk of intake.portion(most)) yield take(chunk);
+    approve();
+  }
+  const headers = { 'content-type': 'application/octet-stream' };
+  const answer = await client.send({ method: 'PUT', name, headers, body: body(), accept: written }, signal);
+  const etag = hash.digest('hex');
+  if (answer.status === 409 || bare(answer.header('etag')) === etag) return { size, etag };
+  await remove(client, name, signal);
+  throw new StorageUnavailable(`${name} arrived damaged and was removed`);
+}
+
+/** Whether the newest copy of an object is there. */
+export async function exists(client: SwiftClient, name: string, signal: AbortSignal): Promise<boolean> {
+  return (await client.send({ method: 'HEAD', name, newest: true, accept: [200, 404] }, signal)).status === 200;
+}
+
+/** Removes one object, and with `segments` those of a static large one; it may be gone already. */
+export async function remove(
+  client: SwiftClient,
+  name: string,
+  signal: AbortSignal,
+  { container, segments = false }: { container?: string; segments?: boolean } = {},
+): Promise<void> {
+  const place = container === undefined ? {} : { container };
+  if (!segments) {
+    await client.send({ method: 'DELETE', name, ...place, accept: [204, 404] }, signal);
+    return;
+  }
+  const query = { 'multipart-manifest': 'delete' };
+  const headers = { accept: 'application/json' };
+  const answer = await client.call(
+    { method: 'DELETE', name, ...place, query, headers, accept: [200, 204, 404] },
+    signal,
+  );
+  // It is 200 whatever happened; the truth is in the text.
+  const said = await answer.body.text();
+  const status = /"Response Status":\s*"(\d+)/.exec(said)?.[1] ?? '200';
+  if (!['200', '404'].includes(status)) throw new StorageUnavailable(`${name} was not removed whole: ${said}`);
+}
+
+/** Removes many objects. */
+export async function removeAll(
+  client: SwiftClient,
+  names: readonly string[],
+  signal: AbortSignal,
+  container?: string,
+): Promise<void> {
+  const place = container === undefined ? {} : { container };
+  for (let start = 0; start < names.length; start += atOnce)
+    await Promise.all(names.slice(start, start + atOnce).map((name) => remove(client, name, signal, place)));
+}
+
+/** What is known of an object: its size, and which kind it is. @throws PathNotFound */
+export async function head(
+  client: SwiftClient,
+  name: string,
+  signal: AbortSignal,
+  newest = false,
+): Promise<{ size: number; dynamic: string; static: boolean }> {
+  const answer = await client.send({ method: 'HEAD', name, newest, accept: [200, 404] }, signal);
+  if (answer.status === 404) throw new PathNotFound(name);
+  return {
+    size: Number(answer.header('content-length')),
+    dynamic: answer.header('x-object-manifest'),
+    static: answer.header('x-static-large-object').toLowerCase() === 'true',
+  };
+}

@@ -1,0 +1,125 @@
+import { readFile } from 'node:fs/promises';
+import { SettingsError } from '@wharfie/shared';
+import type { RegistrySettings } from '../../settings.js';
+import { loginV1 } from './auth-v1.js';
+import { loginV2 } from './auth-v2.js';
+import { loginV3 } from './auth-v3.js';
+import { SwiftClient } from './client.js';
+import { SwiftDriver } from './driver.js';
+import { Names } from './names.js';
+import { putSmall, remove } from './objects.js';
+import { SwiftRefused, type Login } from './session.js';
+
+/** What a cluster allows unless it says otherwise. */
+const usual = { maxFileSize: 5 * 1024 ** 3, manifestEntries: 1000 };
+
+/**
+ * The driver for the container that the settings name, which is made when missing. Writes and removes an object, so that
+ * missing rights show at once; rights on the container are enough when it exists.
+ * @throws SettingsError that names the variable, with what Swift said
+ */
+export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver> {
+  const container = required('OS_CONTAINER', settings.osContainer, 'the container for the images');
+  const client = new SwiftClient({
+    login: loginOf(settings),
+    container,
+    ca: await certificates(settings.osCacert),
+    insecure: settings.osInsecure,
+  });
+  const { signal } = new AbortController();
+  try {
+    await openContainer(client, settings, signal);
+    return new SwiftDriver(client, settings.storagePrefix, await limits(client, signal));
+  } catch (error) {
+    await client.close();
+    throw error instanceof SettingsError ? error : asSettingsError(error as Error);
+  }
+}
+
+async function openContainer(client: SwiftClient, settings: RegistrySettings, signal: AbortSignal): Promise<void> {
+  const { status } = await client.send({ method: 'HEAD', accept: [200, 204, 404] }, signal);
+  if (status === 404) await client.send({ method: 'PUT', accept: [201, 202] }, signal);
+  const probe = new Names(settings.storagePrefix).object('wharfie/probe/start');
+  await putSmall(client, probe, Buffer.from('probe'), signal);
+  await remove(client, probe, signal);
+}
+
+async function limits(client: SwiftClient, signal: AbortSignal): Promise<typeof usual> {
+  const info = (await client.info(signal)) as
+    { swift?: { max_file_size?: number }; slo?: { max_manifest_segments?: number } } | undefined;
+  return {
+    maxFileSize: info?.swift?.max_file_size ?? usual.maxFileSize,
+    manifestEntries: info?.slo?.max_manifest_segments ?? usual.manifestEntries,
+  };
+}
+
+/** The login that the settings describe. @throws SettingsError for what it lacks */
+function loginOf(settings: RegistrySettings): Login {
+  const authUrl = required('OS_AUTH_URL', settings.osAuthUrl, 'the address to log in at');
+  const place = { region: settings.osRegionName, interface: settings.osInterface };
+  const version = settings.osAuthVersion ?? versionOf(authUrl, settings);
+  const user = { id: settings.osUserId, name: settings.osUsername };
+  const userDomain = { id: settings.osUserDomainId, name: settings.osUserDomainName };
+  if (version === 3 && hasCredential(settings)) {
+    const secret = required(
+      'OS_APPLICATION_CREDENTIAL_SECRET',
+      settings.osApplicationCredentialSecret,
+      'the secret of the application credential',
+    );
+    const credential = settings.osApplicationCredentialId
+      ? { id: settings.osApplicationCredentialId }
+      : { name: settings.osApplicationCredentialName };
+    if (!settings.osApplicationCredentialId && user.id === undefined)
+      required('OS_USERNAME', user.name, 'the owner of an application credential that is given by name');
+    return loginV3(authUrl, { credential, secret, user, userDomain }, place);
+  }
+  if (version !== 3 || user.id === undefined) required('OS_USERNAME', user.name, 'the user to log in as');
+  const password = required('OS_PASSWORD', settings.osPassword, 'its password');
+  const username = user.name ?? '';
+  if (version === 1) return loginV1(authUrl, username, password);
+  const project = { id: settings.osProjectId, name: settings.osProjectName };
+  if (version === 2) {
+    return loginV2(authUrl, { username, password, tenantName: project.name, tenantId: project.id }, place);
+  }
+  if (project.id === undefined) required('OS_PROJECT_NAME', project.name, 'the project that the container belongs to');
+  const given = { id: settings.osProjectDomainId, name: settings.osProjectDomainName };
+  const projectDomain = given.id === undefined && given.name === undefined ? userDomain : given;
+  return loginV3(authUrl, { user, userDomain, password, project, projectDomain }, place);
+}
+
+function versionOf(authUrl: string, settings: RegistrySettings): number {
+  const path = new URL(authUrl).pathname;
+  if (hasCredential(settings) || path.includes('/v3')) return 3;
+  if (path.includes('/v2')) return 2;
+  return path.includes('/v1') || path.includes('/auth') ? 1 : 3;
+}
+
+function hasCredential(settings: RegistrySettings): boolean {
+  return settings.osApplicationCredentialId !== undefined || settings.osApplicationCredentialName !== undefined;
+}
+
+function required(variable: string, value: string | undefined, meaning: string): string {
+  if (value !== undefined) return value;
+  throw new SettingsError(variable, `is missing; set it to ${meaning}`);
+}
+
+async function certificates(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new SettingsError('OS_CACERT', `${file} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** Names the variable that is most likely wrong. */
+function asSettingsError(error: Error): SettingsError {
+  const cause = error.cause instanceof SwiftRefused ? error.cause : error;
+  if (!(cause instanceof SwiftRefused))
+    return new SettingsError('OS_AUTH_URL', `Swift cannot be used: ${error.message}; check the address`);
+  if (cause.message.startsWith('the login') && cause.status === 401)
+    return new SettingsError('OS_PASSWORD', `${cause.message}; check user, password and project`);
+  if (cause.message.startsWith('the login'))
+    return new SettingsError('OS_AUTH_URL', `${cause.message}; check address and version`);
+  return new SettingsError('OS_CONTAINER', `${cause.message}; check the user's rights on the container`);
+}

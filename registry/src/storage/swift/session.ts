@@ -1,0 +1,76 @@
+import type { Dispatcher } from 'undici';
+import { request } from 'undici';
+
+/** What a login gives. */
+export interface Session {
+  token: string;
+  /** The account's address, without a slash at the end. */
+  storageUrl: string;
+  /** When the token ends, in milliseconds since 1970; undefined when nobody said. */
+  expires: number | undefined;
+}
+
+/** Logs in. @throws SwiftRefused when the credentials are not accepted, SwiftUnreachable when nobody answers */
+export type Login = (dispatcher: Dispatcher, signal: AbortSignal) => Promise<Session>;
+
+/** Swift, or who guards it, answered, and the answer is no. */
+export class SwiftRefused extends Error {
+  override readonly name = 'SwiftRefused';
+
+  constructor(
+    readonly status: number,
+    what: string,
+    said: string,
+  ) {
+    super(`${what} was answered ${status}${said === '' ? '' : `: ${said}`}`);
+  }
+}
+
+/** There was no whole answer. */
+export class SwiftUnreachable extends Error {
+  override readonly name = 'SwiftUnreachable';
+
+  constructor(what: string, cause: unknown) {
+    const { message, code } = cause as { message?: string; code?: string };
+    super(`${what} got no answer: ${message !== undefined && message !== '' ? message : (code ?? 'unknown reason')}`, {
+      cause,
+    });
+  }
+}
+
+/** Which of the endpoints in a service catalogue is meant. */
+export interface Place {
+  region?: string | undefined;
+  /** `public`, `internal` or `admin`. */
+  interface: string;
+}
+
+/** One message to an authentication service, and its answer as text. */
+export async function ask(
+  url: string,
+  message: { method: 'GET' | 'POST'; headers: Record<string, string>; body?: string },
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+): Promise<{ headers: Record<string, string | string[] | undefined>; text: string }> {
+  const what = `the login at ${url}`;
+  try {
+    const { statusCode, headers, body } = await request(url, { ...message, dispatcher, signal });
+    const text = await body.text();
+    if (statusCode >= 300) throw new SwiftRefused(statusCode, what, plain(text));
+    return { headers, text };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error instanceof SwiftRefused ? error : new SwiftUnreachable(what, error);
+  }
+}
+
+/** The words of an answer that may be JSON or a small HTML page, in one short line. */
+export function plain(text: string): string {
+  const message = /"message":\s*"((?:[^"\\]|\\.)*)"/.exec(text)?.[1];
+  return (message ?? text.replace(/<[^>]*>/g, ' ')).replace(/\s+/g, ' ').trim().slice(0, 300);
+}
+
+/** An address without slashes at its end. */
+export function trimmed(url: string): string {
+  return url.replace(/\/+$/, '');
+}

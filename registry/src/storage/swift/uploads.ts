@@ -1,0 +1,281 @@
+import { randomUUID } from 'node:crypto';
+import { json } from 'node:stream/consumers';
+import { LRUCache } from 'lru-cache';
+import type { ByteSource } from '../storage-driver.js';
+import { InvalidOffset, PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import type { SwiftClient } from './client.js';
+import { Election } from './election.js';
+import { Intake } from './intake.js';
+import { bare, openObject } from './large-object.js';
+import { listAll } from './listing.js';
+import type { Names } from './names.js';
+import type { Stored } from './objects.js';
+import { exists, getSmall, putSmall, putStream, removeAll } from './objects.js';
+
+interface Segment extends Stored {
+  name: string;
+}
+
+/** What one append brought. A mark in an election has no segments. */
+interface Step {
+  id: string;
+  segments?: Segment[];
+}
+
+interface State {
+  size: number;
+  segments: Segment[];
+}
+
+export interface UploadLimits {
+  /** Bytes of a segment at most. */
+  segmentSize: number;
+  /** Entries of a large object's manifest at most. */
+  manifestEntries: number;
+}
+
+/** What comes whole within this many bytes is sent at once, and again when that fails. */
+export const smallSize = 1024 * 1024;
+/** A single segment up to this size becomes a plain object: Swift copies it. */
+const copySize = 16 * 1024 * 1024;
+
+/**
+ * Uploads, of which nothing is kept in a process but memories of what cannot change.
+ *
+ * `begun` says that an upload is under way. Each append stores its segments under names of its own, and an election for
+ * its offset says which append stands there: its `decision` names the segments, with size and etag. So an upload is a
+ * chain of decisions, each made once, and no listing is asked what an upload is.
+ */
+export class SwiftUploads {
+  /** What was read of the chains: true for ever, as far as it goes. */
+  readonly #known = new LRUCache<string, State>({ max: 1000 });
+
+  constructor(
+    private readonly client: SwiftClient,
+    private readonly names: Names,
+    private readonly limits: UploadLimits,
+  ) {}
+
+  async begin(upload: string, signal: AbortSignal): Promise<void> {
+    await putSmall(this.client, this.#begun(upload), Buffer.from(new Date().toISOString()), signal);
+  }
+
+  /** @throws PathNotFound */
+  async state(upload: string, signal: AbortSignal): Promise<State> {
+    let state = this.#known.get(upload) ?? { size: 0, segments: [] };
+    const [begun, next] = await Promise.all([
+      exists(this.client, this.#begun(upload), signal),
+      this.#decision(upload, state.size, signal),
+    ]);
+    if (!begun) throw new PathNotFound(upload);
+    for (let step = next; step; step = await this.#decision(upload, state.size, signal)) state = after(state, step);
+    this.#known.set(upload, state);
+    return state;
+  }
+
+  /** @throws PathNotFound, InvalidOffset */
+  async append(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
+    const intake = new Intake(source, signal);
+    try {
+      const state = await this.state(upload, signal);
+      if (state.size !== offset) throw new InvalidOffset(offset);
+      const head = await intake.gather(smallSize);
+      const now = head.length > 0 ? await this.#publish(upload, state, head, intake) : state;
+      if (intake.failure) throw intake.failure.error;
+      return now.size;
+    } finally {
+      intake.close();
+    }
+  }
+
+  /** The first `length` bytes. @throws PathNotFound */
+  async *read(upload: string, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    let left = length;
+    for (const { name, size } of (await this.state(upload, signal)).segments) {
+      const part = { start: 0, length: Math.min(size, left) };
+      if (part.length === 0) return;
+      left -= part.length;
+      yield* (await openObject(this.client, { name }, part, signal)).bytes;
+    }
+    if (left > 0) throw new StorageUnavailable(`${upload} has less than ${length} bytes`);
+  }
+
+  /**
+   * Makes a plain object of what is small and a static large object of the rest; Swift checks the etag and size of each
+   * segment. @throws PathNotFound, InvalidOffset
+   */
+  async commit(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
+    const name = this.names.object(path);
+    const state = await this.state(upload, signal);
+    if (state.size !== size) throw new InvalidOffset(size);
+    const [only] = state.segments;
+    if (!only) await putSmall(this.client, name, Buffer.alloc(0), signal);
+    else if (state.segments.length === 1 && size <= copySize) await this.#copy(only, name, signal);
+    else {
+      await putSmall(this.client, this.#committed(upload), Buffer.from(path), signal);
+      // Whoever cancels takes `begun` away first and looks for this mark second: one of us sees the other.
+      if (!(await exists(this.client, this.#begun(upload), signal))) throw new PathNotFound(upload);
+      await this.#manifest(upload, name, state.segments, signal);
+    }
+    await this.end(upload, state, signal);
+  }
+
+  /** @throws PathNotFound */
+  async cancel(upload: string, signal: AbortSignal): Promise<void> {
+    await this.end(upload, await this.state(upload, signal), signal);
+  }
+
+  /** Removes what uploads left that nobody has touched since `before`; returns how many. */
+  async purge(before: number, signal: AbortSignal): Promise<number> {
+    const touched = new Map<string, number>();
+    for await (const { name, modified } of listAll(this.client, { prefix: this.names.uploads }, signal)) {
+      const [upload = ''] = name.slice(this.names.uploads.length).split('/');
+      touched.set(upload, Math.max(touched.get(upload) ?? 0, modified));
+    }
+    const stale = [...touched].filter(([, modified]) => modified < before);
+    for (const [upload] of stale) await this.end(upload, undefined, signal);
+    return stale.length;
+  }
+
+  /** Ends an upload and removes all of it that no object consists of. */
+  async end(upload: string, state: State | undefined, signal: AbortSignal): Promise<void> {
+    await removeAll(this.client, [this.#begun(upload)], signal);
+    this.#known.delete(upload);
+    const used = await this.#used(upload, signal);
+    const segments = new Set(nameList(state?.segments ?? []));
+    const prefix = this.names.segments(upload);
+    for await (const { name } of listAll(this.client, { prefix, newest: true }, signal)) segments.add(name);
+    if (used.size > 0) used.add(this.#committed(upload));
+    await removeAll(
+      this.client,
+      [...segments].filter((name) => !used.has(name)),
+      signal,
+    );
+    const registers = [];
+    for await (const { name } of listAll(
+      this.client,
+      { prefix: this.names.register(upload, ''), newest: true },
+      signal,
+    ))
+      registers.push(name);
+    await removeAll(this.client, registers, signal);
+  }
+
+  /** The segments of an upload that a large object consists of. */
+  async #used(upload: string, signal: AbortSignal): Promise<Set<string>> {
+    const used = new Set<string>();
+    const path = await getSmall(this.client, this.#committed(upload), signal);
+    if (!path) return used;
+    const add = async (name: string): Promise<void> => {
+      const query = { 'multipart-manifest': 'get' };
+      const answer = await this.client.call({ method: 'GET', name, query, newest: true, accept: [200, 404] }, signal);
+      if (answer.status === 404 || answer.header('x-static-large-object') === '') {
+        await answer.body.dump();
+        return;
+      }
+      for (const entry of (await json(answer.body)) as { name: string; sub_slo?: boolean }[]) {
+        const segment = entry.name.slice(`/${this.client.container}/`.length);
+        if (!segment.startsWith(this.names.segments(upload))) continue;
+        used.add(segment);
+        if (entry.sub_slo) await add(segment);
+      }
+    };
+    await add(this.names.object(path.toString()));
+    return used;
+  }
+
+  /**
+   * Stores what comes and has it stand at the upload's end. The caller's signal ends the source alone: what came until then
+   * is kept. @throws InvalidOffset when another append stands there
+   */
+  async #publish(upload: string, state: State, head: Buffer, intake: Intake): Promise<State> {
+    const { signal } = new AbortController();
+    const id = randomUUID();
+    const election = new Election<Step>(this.#registers(upload, state.size, signal), id);
+    const segments = await this.#store(`${this.names.segments(upload)}${id}/`, head, intake, signal);
+    const winner = await election.decide({ id, segments }, signal);
+    const now = after(state, winner);
+    this.#known.set(upload, now);
+    if (winner.id === id) return now;
+    await removeAll(this.client, nameList(segments), signal);
+    throw new InvalidOffset(state.size);
+  }
+
+  /** Stores `head` and the rest of `intake` as segments, however long it is, with little of it in memory. */
+  async #store(prefix: string, head: Buffer, intake: Intake, signal: AbortSignal): Promise<Segment[]> {
+    const segments: Segment[] = [];
+    const approve = (): void => undefined;
+    for (let bytes = head; bytes.length > 0; bytes = await intake.gather(smallSize)) {
+      const name = `${prefix}${String(segments.length + 1).padStart(8, '0')}`;
+      const most = this.limits.segmentSize - bytes.length;
+      const streamed = { head: bytes, intake, most };
+      segments.push({ name, ...(await putStream(this.client, name, streamed, approve, signal)) });
+    }
+    return segments;
+  }
+
+  async #copy({ name: source, etag }: Segment, name: string, signal: AbortSignal): Promise<void> {
+    const from = `/${encodeURIComponent(this.client.container)}/${source.split('/').map(encodeURIComponent).join('/')}`;
+    const headers = { 'x-copy-from': from, 'if-match': etag, 'content-type': 'application/octet-stream' };
+    const answer = await this.client.send({ method: 'PUT', name, headers, accept: [201, 304, 404, 412] }, signal);
+    if (answer.status !== 201 || bare(answer.header('etag')) !== etag)
+      throw new StorageUnavailable(`${source} could not be copied (${answer.status})`);
+  }
+
+  /** A static large object; of large objects again, where a manifest cannot name them all. */
+  async #manifest(upload: string, name: string, segments: Segment[], signal: AbortSignal): Promise<Segment> {
+    const { manifestEntries } = this.limits;
+    let entries = segments;
+    if (segments.length > manifestEntries) {
+      entries = [];
+      for (let start = 0; start < segments.length; start += manifestEntries) {
+        const group = segments.slice(start, start + manifestEntries);
+        const groupName = `${this.names.segments(upload)}group/${String(start).padStart(8, '0')}`;
+        entries.push(await this.#manifest(upload, groupName, group, signal));
+      }
+    }
+    const list = entries.map(({ name: segment, size, etag }) => ({
+      path: `/${this.client.container}/${segment}`,
+      etag,
+      size_bytes: size,
+    }));
+    const query = { 'multipart-manifest': 'put' };
+    const headers = { 'content-type': 'application/octet-stream' };
+    const body = Buffer.from(JSON.stringify(list));
+    const answer = await this.client.send({ method: 'PUT', name, query, headers, body, accept: [201] }, signal);
+    const size = entries.reduce((sum, entry) => sum + entry.size, 0);
+    return { name, size, etag: bare(answer.header('etag')) };
+  }
+
+  #registers(upload: string, offset: number, signal: AbortSignal) {
+    const register = (name: string): string => this.names.register(upload, `${offset}/${name}`);
+    return {
+      read: async (name: string): Promise<Step | undefined> => {
+        const content = await getSmall(this.client, register(name), signal);
+        return content && (JSON.parse(content.toString()) as Step);
+      },
+      write: (name: string, step: Step): Promise<void> =>
+        putSmall(this.client, register(name), Buffer.from(JSON.stringify(step)), signal),
+    };
+  }
+
+  #decision(upload: string, offset: number, signal: AbortSignal): Promise<Step | undefined> {
+    return this.#registers(upload, offset, signal).read('decision');
+  }
+
+  #begun(upload: string): string {
+    return this.names.register(upload, 'begun');
+  }
+
+  #committed(upload: string): string {
+    return `${this.names.segments(upload)}committed`;
+  }
+}
+
+function after({ size, segments }: State, { segments: added = [] }: Step): State {
+  return { size: added.reduce((sum, segment) => sum + segment.size, size), segments: [...segments, ...added] };
+}
+
+function nameList(segments: readonly Segment[]): string[] {
+  return segments.map(({ name }) => name);
+}

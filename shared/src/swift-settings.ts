@@ -1,0 +1,126 @@
+import { z } from 'zod';
+import type { Setting } from './settings.js';
+
+const text = z.string().optional();
+const address = z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).optional();
+const interfaces = ['public', 'internal', 'admin'] as const;
+const falsehoods = ['0', 'false', 'no', 'off'];
+const truths = ['1', 'true', 'yes', 'on'];
+
+/**
+ * Where Swift is and who we are there: the variables of the OpenStack clients, then those of distribution.
+ * https://docs.openstack.org/python-openstackclient/latest/cli/man/openstack.html#environment-variables
+ */
+export const swiftTable = {
+  storagePrefix: {
+    variables: ['WHARFIE_STORAGE_PREFIX', 'REGISTRY_STORAGE_SWIFT_ROOTDIRECTORY', 'REGISTRY_STORAGE_SWIFT_PREFIX'],
+    schema: z.string(),
+    fallback: '',
+    description: 'Swift: what stands before every name in the container',
+  },
+  osAuthUrl: {
+    variables: ['OS_AUTH_URL', 'REGISTRY_STORAGE_SWIFT_AUTHURL'],
+    schema: address,
+    description: 'Swift: where to log in',
+  },
+  osAuthVersion: {
+    variables: ['OS_AUTH_VERSION', 'OS_IDENTITY_API_VERSION', 'REGISTRY_STORAGE_SWIFT_AUTHVERSION'],
+    schema: z
+      .string()
+      .regex(/^v?[123](\.0)?$/, 'must be 1, 2 or 3')
+      .transform((version) => Number(/[123]/.exec(version)?.[0]))
+      .optional(),
+    description: 'Swift: version of the login; guessed from its address when unset',
+  },
+  osUsername: {
+    variables: ['OS_USERNAME', 'REGISTRY_STORAGE_SWIFT_USERNAME'],
+    schema: text,
+    description: 'Swift: the user; `account:user` for version 1',
+  },
+  osUserId: { variables: ['OS_USER_ID'], schema: text, description: 'Swift: the user by its id' },
+  osPassword: {
+    variables: ['OS_PASSWORD', 'REGISTRY_STORAGE_SWIFT_PASSWORD'],
+    schema: text,
+    secret: true,
+    description: 'Swift: its password, or the key of version 1',
+  },
+  osContainer: {
+    variables: ['OS_CONTAINER', 'REGISTRY_STORAGE_SWIFT_CONTAINER'],
+    schema: z
+      .string()
+      .regex(/^[^/]{1,256}$/, 'must be a name without a slash, of at most 256 bytes')
+      .optional(),
+    description: 'Swift: the container; made when missing',
+  },
+  osProjectName: {
+    variables: ['OS_PROJECT_NAME', 'OS_TENANT_NAME', 'REGISTRY_STORAGE_SWIFT_TENANT'],
+    schema: text,
+    description: 'Swift: the project',
+  },
+  osProjectId: {
+    variables: ['OS_PROJECT_ID', 'OS_TENANT_ID', 'REGISTRY_STORAGE_SWIFT_TENANTID'],
+    schema: text,
+    description: 'Swift: the project by its id',
+  },
+  osUserDomainName: {
+    variables: ['OS_USER_DOMAIN_NAME', 'REGISTRY_STORAGE_SWIFT_DOMAIN'],
+    schema: text,
+    description: 'Swift: the domain of the user; `Default` when neither name nor id is set',
+  },
+  osUserDomainId: {
+    variables: ['OS_USER_DOMAIN_ID', 'REGISTRY_STORAGE_SWIFT_DOMAINID'],
+    schema: text,
+    description: 'Swift: the same by its id',
+  },
+  osProjectDomainName: {
+    variables: ['OS_PROJECT_DOMAIN_NAME', 'REGISTRY_STORAGE_SWIFT_TENANTDOMAIN', 'REGISTRY_STORAGE_SWIFT_DOMAIN'],
+    schema: text,
+    description: 'Swift: the domain of the project; that of the user when unset',
+  },
+  osProjectDomainId: {
+    variables: ['OS_PROJECT_DOMAIN_ID', 'REGISTRY_STORAGE_SWIFT_TENANTDOMAINID', 'REGISTRY_STORAGE_SWIFT_DOMAINID'],
+    schema: text,
+    description: 'Swift: the same by its id',
+  },
+  osApplicationCredentialId: {
+    variables: ['OS_APPLICATION_CREDENTIAL_ID'],
+    schema: text,
+    description: 'Swift: an application credential, instead of a password',
+  },
+  osApplicationCredentialName: {
+    variables: ['OS_APPLICATION_CREDENTIAL_NAME'],
+    schema: text,
+    description: 'Swift: the same by its name, together with its user',
+  },
+  osApplicationCredentialSecret: {
+    variables: ['OS_APPLICATION_CREDENTIAL_SECRET'],
+    schema: text,
+    secret: true,
+    description: 'Swift: its secret',
+  },
+  osRegionName: {
+    variables: ['OS_REGION_NAME', 'REGISTRY_STORAGE_SWIFT_REGION'],
+    schema: text,
+    description: 'Swift: the region; the first in the catalogue when unset',
+  },
+  osInterface: {
+    variables: ['OS_INTERFACE', 'OS_ENDPOINT_TYPE', 'REGISTRY_STORAGE_SWIFT_ENDPOINTTYPE'],
+    schema: z
+      .string()
+      .transform((name) => name.replace(/URL$/, ''))
+      .pipe(z.enum(interfaces, { error: `must be ${interfaces.join(' or ')}` })),
+    fallback: 'public',
+    description: 'Swift: `public`, `internal` or `admin`',
+  },
+  osCacert: { variables: ['OS_CACERT'], schema: text, description: 'Swift: PEM file of the authorities to trust' },
+  osInsecure: {
+    variables: ['OS_INSECURE', 'REGISTRY_STORAGE_SWIFT_INSECURESKIPVERIFY'],
+    schema: z
+      .string()
+      .toLowerCase()
+      .pipe(z.enum([...truths, ...falsehoods], { error: 'must be true or false' }))
+      .transform((word) => truths.includes(word)),
+    fallback: 'false',
+    description: 'Swift: trust any certificate; for trials only',
+  },
+} satisfies Record<string, Setting<unknown>>;
