@@ -1,13 +1,6 @@
-import { errorEnvelope, OciError } from '@wharfie/shared';
+import { answerAndClose, OciError } from '@wharfie/shared';
 import { randomUUID } from 'node:crypto';
-import {
-  createServer,
-  STATUS_CODES,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TlsOptions } from 'node:tls';
@@ -24,8 +17,6 @@ export interface DoorOptions {
 /** How long a connection waits for its next request: more than the minute after which balancers give up on theirs. */
 const keepAlive = 75_000;
 const maxHeaderSize = 16 * 1024;
-/** How long a client that sent nonsense gets to read the answer. */
-const lastWord = 1_000;
 
 /** The public server, with its limits. Whoever serves it listens to its requests. */
 export function createDoor({ tls, idle, headers }: DoorOptions): Server {
@@ -83,20 +74,5 @@ function malformed({ code }: NodeJS.ErrnoException): OciError {
 
 function sayLast(socket: Duplex, error: OciError): void {
   const requestId = randomUUID();
-  const body = JSON.stringify(errorEnvelope(error, requestId));
-  const headers = {
-    ...ownHeaders(requestId),
-    ...error.headers,
-    'Content-Type': 'application/json',
-    'Content-Length': String(Buffer.byteLength(body)),
-    Connection: 'close',
-  };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.on('error', () => undefined);
-  socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`);
-  // Not at once: the client's system would discard the answer along with what the client still sends.
-  const timer = setTimeout(() => socket.destroy(), lastWord);
-  socket.once('close', () => {
-    clearTimeout(timer);
-  });
+  answerAndClose(socket, error, requestId, ownHeaders(requestId));
 }

@@ -1,11 +1,12 @@
 import 'reflect-metadata';
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { NestFactory } from '@nestjs/core';
 import type { Logger } from '@wharfie/shared';
-import { OciError, errorEnvelope, identityVerifier } from '@wharfie/shared';
+import { OciError, answerAndClose, identityVerifier } from '@wharfie/shared';
 import { AppModule } from './app.module.js';
 import { recordWhenOver } from './http/access-log.js';
 import { beginExchange, exchangeOf } from './http/exchange.js';
@@ -86,8 +87,5 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
         ? 'REQUEST_TIMEOUT'
         : 'BAD_REQUEST';
   const refusal = new OciError(problem, 'this is not an HTTP/1.1 request that the registry understands');
-  const body = JSON.stringify(errorEnvelope(refusal));
-  socket.end(
-    `HTTP/1.1 ${refusal.status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-  );
+  answerAndClose(socket, refusal, randomUUID(), {});
 }

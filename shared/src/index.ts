@@ -3,6 +3,7 @@ export * from './buffer-memory.js';
 export * from './digest.js';
 export * from './drain.js';
 export * from './identity.js';
+export * from './last-word.js';
 export * from './listen.js';
 export * from './listen-address.js';
 export * from './logger.js';

@@ -1,0 +1,31 @@
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { errorEnvelope, type OciError } from './oci-error.js';
+
+/** How long a connection that was refused stays readable, in milliseconds. */
+const patience = 1_000;
+
+/** Answers, in the specification's form, what was no HTTP request and so has no response to write to; then closes. */
+export function answerAndClose(
+  socket: Duplex,
+  error: OciError,
+  requestId: string,
+  own: Readonly<Record<string, string>>,
+): void {
+  const body = JSON.stringify(errorEnvelope(error, requestId));
+  const headers = {
+    ...own,
+    ...error.headers,
+    'Content-Type': 'application/json',
+    'Content-Length': String(Buffer.byteLength(body)),
+    Connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.on('error', () => undefined);
+  socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`);
+  // Not at once: the client's system would discard the answer along with what the client still sends.
+  const timer = setTimeout(() => socket.destroy(), patience);
+  socket.resume().once('close', () => {
+    clearTimeout(timer);
+  });
+}
