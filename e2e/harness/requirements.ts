@@ -8,6 +8,7 @@ const requirements = {
   docker: { met: () => found('dockerd') && found('docker'), remedy: 'install docker.io' },
   skopeo: { met: () => found('skopeo'), remedy: 'install skopeo' },
   distribution: { met: () => found('docker-registry'), remedy: 'install docker-registry' },
+  swift: { met: () => found('swift-proxy-server') && found('memcached'), remedy: 'run e2e/swift/swift.sh install' },
   go: { met: () => found('go'), remedy: 'install Go 1.24 or later' },
   strace: { met: () => found('strace'), remedy: 'install strace' },
 } as const;

@@ -1,0 +1,145 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { registrySettings } from '../../registry/src/settings.js';
+import { PathNotFound, StorageUnavailable } from '../../registry/src/storage/storage-driver.js';
+import type { SwiftDriver } from '../../registry/src/storage/swift/driver.js';
+import { openSwift } from '../../registry/src/storage/swift/open.js';
+import { describeDriver, pieces } from '../../registry/src/storage/testing/driver-contract.js';
+import { describeWith } from '../harness/requirements.js';
+import { Swift } from './swift.js';
+
+const signal = new AbortController().signal;
+const container = 'a b%c';
+const inUrl = encodeURIComponent(container);
+/** Lowered, so that what is too large for one object needs no gigabytes. */
+const maxFileSize = 8_000_000;
+
+describeWith(['swift'], 'the Swift driver', () => {
+  let swift: Swift;
+  const drivers: SwiftDriver[] = [];
+  const open = async (env: Record<string, string> = {}): Promise<SwiftDriver> => {
+    const driver = await openSwift(registrySettings({ ...swift.settings(container), ...env }));
+    drivers.push(driver);
+    return driver;
+  };
+  beforeAll(async () => {
+    swift = await Swift.start(18_100, { SWIFT_MAX_FILE_SIZE: String(maxFileSize) });
+  });
+  afterAll(async () => {
+    await Promise.all(drivers.map((driver) => driver.close()));
+    await swift.dispose();
+  });
+
+  describeDriver('Swift', open);
+
+  describe('on objects that Swift does not take in one piece', () => {
+    const content = randomBytes(2 * maxFileSize + 12_345);
+    const upload = async (driver: SwiftDriver, path: string): Promise<void> => {
+      const id = randomUUID();
+      await driver.beginUpload(id, signal);
+      await driver.appendUpload(id, 0, pieces(content), signal);
+      await driver.commitUpload(id, content.length, path, signal);
+    };
+
+    it('makes static large objects of uploads, and reads them whole and in part', async () => {
+      const driver = await open();
+      await upload(driver, 'large/data');
+      expect(await driver.stat('large/data', signal)).toEqual({ size: content.length });
+      const whole = await buffer(await driver.read('large/data', undefined, signal));
+      expect(whole.equals(content)).toBe(true);
+      const part = { start: maxFileSize - 10, length: maxFileSize + 20 };
+      const middle = await buffer(await driver.read('large/data', part, signal));
+      expect(middle.equals(content.subarray(part.start, part.start + part.length))).toBe(true);
+    });
+
+    it('writes them at once when the length is known, only when approved, and leaves nothing else', async () => {
+      const driver = await open({ WHARFIE_STORAGE_PREFIX: 'one-shot' });
+      const refuse = (): void => {
+        throw new Error('no');
+      };
+      const refused = driver.write('blob/data', pieces(content), refuse, signal, content.length);
+      await expect(refused).rejects.toThrow('no');
+      expect(await swift.names(inUrl, 'one-shot/')).toEqual([]);
+      await driver.write('blob/data', pieces(content), () => undefined, signal, content.length);
+      expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
+      expect(await swift.names(inUrl, 'one-shot/files/')).toEqual(['one-shot/files/blob/data']);
+    });
+
+    it('removes their segments with them, and purges none that is in use', async () => {
+      const driver = await open({ WHARFIE_STORAGE_PREFIX: 'kept' });
+      await upload(driver, 'blob/data');
+      await driver.purge(new Date(Date.now() + 60_000), signal);
+      expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
+      await driver.delete('blob/data', signal);
+      const left = await swift.names(inUrl, 'kept/');
+      expect(left.filter((name) => !name.endsWith('/committed'))).toEqual([]);
+    });
+
+    it('removes segments of what was cancelled, and of what was given up', async () => {
+      const driver = await open({ WHARFIE_STORAGE_PREFIX: 'ended' });
+      for (const end of ['cancel', 'purge'] as const) {
+        const id = randomUUID();
+        await driver.beginUpload(id, signal);
+        await driver.appendUpload(id, 0, pieces(content), signal);
+        expect(await swift.names(inUrl, 'ended/segments/')).toHaveLength(3);
+        if (end === 'cancel') await driver.cancelUpload(id, signal);
+        else await driver.purge(new Date(Date.now() + 60_000), signal);
+        expect(await swift.names(inUrl, 'ended/')).toEqual([]);
+      }
+    });
+  });
+
+  describe('on dynamic large objects, which distribution leaves', () => {
+    const segments = Array.from({ length: 14 }, () => randomBytes(100_000));
+    const content = Buffer.concat(segments);
+    const prefix = 'segments/2f6/dynamic/';
+    const segmentName = (index: number): string => `${inUrl}/${prefix}${String(index + 1).padStart(16, '0')}`;
+    beforeAll(async () => {
+      await open();
+      for (const [index, body] of segments.entries()) await swift.fetch(segmentName(index), { method: 'PUT', body });
+      await swift.fetch(`${inUrl}/files/dynamic/data`, {
+        method: 'PUT',
+        headers: { 'x-object-manifest': `${inUrl}/${prefix}` },
+      });
+    });
+
+    it('reads them whole and over the borders of segments', async () => {
+      const driver = await open();
+      expect(await driver.stat('dynamic/data', signal)).toEqual({ size: content.length });
+      expect((await driver.get('dynamic/data', signal)).equals(content)).toBe(true);
+      for (const [start, length] of [
+        [99_999, 2],
+        [150_000, 300_000],
+        [1_399_999, 1],
+      ] as const) {
+        const part = await buffer(await driver.read('dynamic/data', { start, length }, signal));
+        expect(part.equals(content.subarray(start, start + length))).toBe(true);
+      }
+    });
+
+    it('fails loudly when a segment is missing, and removes the rest with the object', async () => {
+      const driver = await open();
+      await swift.fetch(segmentName(5), { method: 'DELETE' });
+      await expect(driver.read('dynamic/data', undefined, signal)).rejects.toThrow(StorageUnavailable);
+      await swift.fetch(segmentName(5), { method: 'PUT', body: segments[5] ?? '' });
+      await driver.delete('dynamic/data', signal);
+      await expect(driver.stat('dynamic/data', signal)).rejects.toThrow(PathNotFound);
+      expect(await swift.names(inUrl, prefix)).toEqual([]);
+    });
+  });
+
+  it('keeps a streamed object as a plain one, with the etag of its bytes', async () => {
+    const driver = await open();
+    const content = randomBytes(3_000_000);
+    await driver.write(
+      'plain/data',
+      pieces(content.subarray(0, 1_500_000), content.subarray(1_500_000)),
+      () => undefined,
+      signal,
+    );
+    const head = await swift.fetch(`${inUrl}/files/plain/data`, { method: 'HEAD' });
+    expect(head.headers.get('etag')).toBe(createHash('md5').update(content).digest('hex'));
+    expect(head.headers.get('x-static-large-object')).toBeNull();
+  });
+});

@@ -1,0 +1,96 @@
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { must } from '../harness/run.js';
+
+const script = fileURLToPath(new URL('swift.sh', import.meta.url));
+
+/** What faults.py does to a request that fits. */
+export interface Fault {
+  method?: string;
+  path?: string;
+  status?: number;
+  after?: boolean;
+  reply?: Record<string, string>;
+  delay?: number;
+  truncate?: number;
+  times?: number;
+}
+
+/** A real Swift of its own, in a folder of its own. */
+export class Swift {
+  private constructor(
+    readonly folder: string,
+    readonly port: number,
+  ) {}
+
+  /** @param env what swift.sh reads: SWIFT_NODES, SWIFT_MAX_FILE_SIZE, SWIFT_TOKEN_LIFE */
+  static async start(port: number, env: Record<string, string> = {}): Promise<Swift> {
+    const folder = await mkdtemp(join(tmpdir(), 'wharfie-swift-'));
+    const swift = new Swift(folder, port);
+    try {
+      await must(script, ['start', folder, String(port)], { env });
+    } catch (error) {
+      await swift.dispose();
+      throw error;
+    }
+    return swift;
+  }
+
+  get authUrl(): string {
+    return `http://127.0.0.1:${this.port}/auth/v1.0`;
+  }
+
+  /** The settings of somebody who has an account here. */
+  settings(container: string): Record<string, string> {
+    return {
+      SETTINGS_FLAVOR: 'swift',
+      OS_AUTH_URL: this.authUrl,
+      OS_AUTH_VERSION: '1',
+      OS_USERNAME: 'test:tester',
+      OS_PASSWORD: 'testing',
+      OS_CONTAINER: container,
+    };
+  }
+
+  /** From now on, and until the next call. */
+  async faults(...faults: Fault[]): Promise<void> {
+    const file = join(this.folder, 'faults.json');
+    await writeFile(`${file}.new`, JSON.stringify(faults));
+    await rename(`${file}.new`, file);
+  }
+
+  async down(server: string): Promise<void> {
+    await must(script, ['down', this.folder, server]);
+  }
+
+  async up(server: string): Promise<void> {
+    await must(script, ['up', this.folder, server]);
+  }
+
+  async forgetTokens(): Promise<void> {
+    await must(script, ['forget-tokens', this.folder]);
+  }
+
+  /** A request as its owner, past everything of ours. */
+  async fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    const login = await fetch(this.authUrl, { headers: { 'x-auth-user': 'test:tester', 'x-auth-key': 'testing' } });
+    const token = login.headers.get('x-auth-token') ?? '';
+    return fetch(`http://127.0.0.1:${this.port}/v1/AUTH_test/${path}`, {
+      ...init,
+      headers: { 'x-auth-token': token, ...(init.headers as Record<string, string> | undefined) },
+    });
+  }
+
+  /** The names in a container, those that begin with `prefix`. */
+  async names(container: string, prefix = ''): Promise<string[]> {
+    const listing = await this.fetch(`${container}?prefix=${encodeURIComponent(prefix)}`);
+    return (await listing.text()).split('\n').filter((name) => name !== '');
+  }
+
+  async dispose(): Promise<void> {
+    await must(script, ['stop', this.folder]).catch(() => undefined);
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
