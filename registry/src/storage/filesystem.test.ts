@@ -1,8 +1,9 @@
-import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FilesystemDriver } from './filesystem.js';
+import { PathNotFound } from './storage-driver.js';
 import { describeDriver, pieces } from './testing/driver-contract.js';
 
 const signal = new AbortController().signal;
@@ -48,6 +49,16 @@ describe('filesystem', () => {
     expect(await other.appendUpload('killed', 3, pieces('def'), signal)).toBe(6);
     await other.commitUpload('killed', 6, 'killed/data', signal);
     expect((await other.get('killed/data', signal)).toString()).toBe('abcdef');
+  });
+
+  it('says that an upload is gone whose file a killed process has moved to its place already', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.beginUpload('moved', signal);
+    await driver.appendUpload('moved', 0, pieces('abc'), signal);
+    await rename(join(root, 'wharfie', 'uploads', 'moved', '3', 'data'), join(root, 'elsewhere'));
+    await expect(driver.readUpload('moved', 3, signal)).rejects.toThrow(PathNotFound);
+    await expect(driver.appendUpload('moved', 3, pieces('def'), signal)).rejects.toThrow(PathNotFound);
+    await expect(driver.commitUpload('moved', 3, 'moved/data', signal)).rejects.toThrow(PathNotFound);
   });
 
   it('purges temporary files of processes that were killed long ago', async () => {

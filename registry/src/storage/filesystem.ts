@@ -14,6 +14,8 @@ const writeSize = 512 * 1024;
 const readSize = 256 * 1024;
 /** Names of listed directories that are remembered, over all directories. */
 const rememberedNames = 400_000;
+/** How often a name is looked up again that another process renames all the time. */
+const attempts = 100;
 /** How long a directory must have been at rest for its listing to be remembered: above any file system's time stamps. */
 const restMilliseconds = 1000;
 
@@ -125,14 +127,17 @@ export class FilesystemDriver implements StorageDriver {
   appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
     return guarded(upload, async () => {
       const claim = await this.#claim(upload, offset);
+      const data = join(claim, 'data');
       let size = offset;
       try {
-        size += await using(await open(join(claim, 'data'), 'r+').catch(lost(offset)), async (file) => {
+        size += await using(await open(data, 'r+').catch(lost(claim, offset)), async (file) => {
           await file.truncate(offset);
           return copyInto(file, offset, source, signal, true);
         });
       } catch (error) {
         const kept = error instanceof Interrupted ? offset + error.written : offset;
+        // On a full disk, what does not count gives its room back at once, and not when the upload is purged.
+        if (kept === offset) await truncate(data, offset).catch(() => undefined);
         await this.#release(claim, upload, kept).catch(() => undefined);
         throw error instanceof Interrupted ? error.cause : error;
       }
@@ -145,13 +150,15 @@ export class FilesystemDriver implements StorageDriver {
 
   readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
     return guarded(upload, async () => {
-      for (;;) {
+      // When a writer has renamed the folder meanwhile, it has another name now, or is gone.
+      for (let attempt = 0; attempt < attempts; attempt += 1) {
         const { name } = await this.#state(upload);
         const file = join(this.#upload(upload), name, 'data');
-        // When a writer has renamed the folder meanwhile, it has another name now, or is gone.
         const stream = await openFile(file, { start: 0, length }, signal).catch(ifMissing(() => undefined));
         if (stream) return stream;
       }
+      // Whoever committed this was killed between the file's rename and the folder's end.
+      throw new PathNotFound(upload);
     });
   }
 
@@ -250,7 +257,7 @@ export class FilesystemDriver implements StorageDriver {
   /** The one folder of an upload: its name, and the size that counts. */
   async #state(upload: string): Promise<{ name: string; size: number }> {
     // A listing that meets a rename may hold neither the old name nor the new one.
-    for (let attempt = 0; attempt < 100; attempt += 1) {
+    for (let attempt = 0; attempt < attempts; attempt += 1) {
       const [name] = await readdir(this.#upload(upload));
       if (name !== undefined) return { name, size: Number(name.split('.', 1)[0]) };
     }
@@ -263,13 +270,13 @@ export class FilesystemDriver implements StorageDriver {
     if (size !== offset) throw new InvalidOffset(offset);
     const folder = this.#upload(upload);
     const claim = join(folder, `${offset}.${randomUUID()}`);
-    await rename(join(folder, name), claim).catch(lost(offset));
+    await rename(join(folder, name), claim).catch(lost(claim, offset));
     if (name !== String(offset)) {
       // Another writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
       const data = join(claim, 'data');
-      await copyFile(data, `${data}.copy`).catch(lost(offset));
-      await truncate(`${data}.copy`, offset).catch(lost(offset));
-      await rename(`${data}.copy`, data).catch(lost(offset));
+      await copyFile(data, `${data}.copy`).catch(lost(claim, offset));
+      await truncate(`${data}.copy`, offset).catch(lost(claim, offset));
+      await rename(`${data}.copy`, data).catch(lost(claim, offset));
     }
     return claim;
   }
@@ -428,10 +435,12 @@ function ifMissing<T>(answer: () => T): (error: unknown) => T {
   };
 }
 
-/** Another writer has taken the upload between two steps of ours. */
-function lost(offset: number): (error: unknown) => never {
-  return (error) => {
-    throw hasCode(error, 'ENOENT') ? new InvalidOffset(offset) : error;
+/** Something of our claim is missing: another writer has taken it, or only its file has gone (see `readUpload`). */
+function lost(claim: string, offset: number): (error: unknown) => Promise<never> {
+  return async (error) => {
+    if (!hasCode(error, 'ENOENT')) throw error;
+    const isOurs = await stat(claim).catch(ifMissing(() => undefined));
+    throw isOurs ? new PathNotFound(claim) : new InvalidOffset(offset);
   };
 }
 
