@@ -9,6 +9,9 @@
 # that this machine trusts go into the image, for networks whose proxy has a certificate authority of its own.
 set -eu
 
+# Where this machine's own packages come from.
+mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1; }
+
 fail() { echo "base-image.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || fail 'run as root'
 tag=${1:-node:24-bookworm-slim}
@@ -33,7 +36,7 @@ if [ ! -s "$debian" ]; then
   command -v debootstrap >/dev/null ||
     DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends debootstrap >&2
   root=$work/debian
-  debootstrap --variant=minbase "$release" "$root" "${MIRROR:-http://deb.debian.org/debian}" > "$work/log" 2>&1 ||
+  debootstrap --variant=minbase "$release" "$root" "${MIRROR:-$(mirror)}" > "$work/log" 2>&1 ||
     { tail -n 20 "$work/log" >&2; fail 'debootstrap failed'; }
   for folder in doc info locale man; do rm -rf "$root/usr/share/$folder"; done
   rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root/etc/resolv.conf"
