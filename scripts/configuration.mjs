@@ -9,7 +9,7 @@ export function configurationPage() {
     const { variables, fallback, description } = setting;
     const [name = '', ...aliases] = variables;
     const given =
-      typeof fallback === 'function' ? 'follows from the machine' : fallback === undefined ? '' : `\`${fallback}\``;
+      typeof fallback === 'function' ? 'follows from the machine' : !fallback ? '' : `\`${fallback}\``;
     const also = aliases.length > 0 ? ` (or ${aliases.map((alias) => `\`${alias}\``).join(', ')})` : '';
     return `| \`${name}\`${also} | ${given} | ${description} |`;
   });
