@@ -8,8 +8,7 @@ export function configurationPage() {
     /** @type {{ variables: readonly string[], fallback?: string | (() => string), description: string }} */
     const { variables, fallback, description } = setting;
     const [name = '', ...aliases] = variables;
-    const given =
-      typeof fallback === 'function' ? 'follows from the machine' : !fallback ? '' : `\`${fallback}\``;
+    const given = typeof fallback === 'function' ? 'follows from the machine' : !fallback ? '' : `\`${fallback}\``;
     const also = aliases.length > 0 ? ` (or ${aliases.map((alias) => `\`${alias}\``).join(', ')})` : '';
     return `| \`${name}\`${also} | ${given} | ${description} |`;
   });
