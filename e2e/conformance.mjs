@@ -8,14 +8,14 @@ import { startWharfie } from './harness/start-wharfie.mjs';
 
 const suite = 'github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111';
 const versions = ['1.1', 'dev'];
-/**
- * What may be left out. An index whose manifests are missing is refused by intent. Tags as parameters and cancelling an
- * upload came after 1.1, so the suite asks for them in `dev` alone.
- * @type {Record<string, RegExp>}
- */
-const notClaimed = {
-  1.1: /^(Sparse Manifests|Tag Param|Tag Param sha512|Blob upload cancel|Manifest put with tag params)$/,
-  dev: /^Sparse Manifests$/,
+/** What may be left out: an index whose manifests are missing is refused by intent. */
+const notClaimed = /^Sparse Manifests$/;
+/** What came after 1.1, and is there whichever version is asked for. */
+const later = {
+  OCI_API_BLOBS_UPLOAD_CANCEL: 'true',
+  OCI_API_BLOBS_DIGEST_HEADER: 'true',
+  OCI_API_MANIFESTS_DIGEST_HEADER: 'true',
+  OCI_API_MANIFESTS_TAG_PARAM: 'true',
 };
 
 const folder = mkdtempSync(join(tmpdir(), 'wharfie-conformance-'));
@@ -50,6 +50,7 @@ async function conforms(version) {
       OCI_PASSWORD: wharfie.password,
       OCI_VERSION: version,
       OCI_RESULTS_DIR: join(folder, 'results'),
+      ...later,
     },
   });
   await wharfie.stop();
@@ -58,9 +59,7 @@ async function conforms(version) {
     name,
     result,
   }));
-  const bad = rows.filter(
-    ({ name, result }) => result !== 'Pass' && !(result === 'Disabled' && notClaimed[version]?.test(name)),
-  );
+  const bad = rows.filter(({ name, result }) => result !== 'Pass' && !(result === 'Disabled' && notClaimed.test(name)));
   console.log(`\ndistribution-spec ${version}\n${tables}${stderr}`);
   console.log(
     `${version}: ${rows.filter(({ result }) => result === 'Pass').length} of ${rows.length} pass, ${bad.length} that are claimed do not`,
