@@ -6,7 +6,7 @@ import { InvalidOffset, PathNotFound, StorageUnavailable } from '../storage-driv
 import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
 import { Intake } from './intake.js';
-import { bare, openObject } from './large-object.js';
+import { bare, md5, openObject } from './large-object.js';
 import { listAll } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
@@ -204,14 +204,20 @@ export class SwiftUploads {
   /** Stores `head` and the rest of `intake` as segments, however long it is, with little of it in memory. */
   async #store(prefix: string, head: Buffer, intake: Intake, signal: AbortSignal): Promise<Segment[]> {
     const segments: Segment[] = [];
-    const approve = (): void => undefined;
     for (let bytes = head; bytes.length > 0; bytes = await intake.gather(smallSize)) {
       const name = `${prefix}${String(segments.length + 1).padStart(8, '0')}`;
-      const most = this.limits.segmentSize - bytes.length;
-      const streamed = { head: bytes, intake, most };
-      segments.push({ name, ...(await putStream(this.client, name, streamed, approve, signal)) });
+      segments.push({ name, ...(await this.#storeSegment(name, bytes, intake, signal)) });
     }
     return segments;
+  }
+
+  async #storeSegment(name: string, head: Buffer, intake: Intake, signal: AbortSignal): Promise<Stored> {
+    if (intake.ended) {
+      await putSmall(this.client, name, head, signal);
+      return { size: head.length, etag: md5(head) };
+    }
+    const streamed = { head, intake, most: this.limits.segmentSize - head.length };
+    return putStream(this.client, name, streamed, () => undefined, signal);
   }
 
   async #copy({ name: source, etag }: Segment, name: string, signal: AbortSignal): Promise<void> {
