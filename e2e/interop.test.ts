@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -6,6 +6,7 @@ import { Distribution } from './harness/distribution.js';
 import {
   digestOf,
   expectStatus,
+  locationOf,
   pullImage,
   pushBlob,
   pushImage,
@@ -119,6 +120,55 @@ describeWith(['distribution'], 'distribution 2.8.2 on the same folder at the sam
     }
   });
 
+  it('serves sha512 as we keep it, and its collector keeps it; what it took as sha512 itself, its collector loses', async () => {
+    const images: Pushed[] = [];
+    for (const { name, push } of sides()) {
+      const repository = `${name}/sha512`;
+      const [config, layer] = [Buffer.from(`{"from":"${name}"}`), randomBytes(3000)];
+      const descriptors = [];
+      for (const content of [config, layer]) {
+        const digest = sha512(content);
+        const begun = await expectStatus(await push('POST', `/v2/${repository}/blobs/uploads/`), 202);
+        const done = await push('PUT', locationOf(begun, `digest=${digest}`), { body: content });
+        await expectStatus(done, 201);
+        // distribution keeps the bytes under their sha256 and links the sha512 to that; we keep them under what was asked.
+        const kept = name === 'ours' ? digest : digestOf(content);
+        expect(done.headers.get('docker-content-digest'), name).toBe(kept);
+        descriptors.push({ mediaType: 'application/octet-stream', digest, size: content.length });
+      }
+      const body = JSON.stringify({
+        schemaVersion: 2,
+        mediaType: types.oci,
+        config: descriptors[0],
+        layers: [descriptors[1]],
+      });
+      await putManifest(push, repository, 'tag', body, types.oci);
+      images.push({ repository, layer, body });
+    }
+    const [own, their] = images as [Pushed, Pushed];
+    // A manifest by its sha512 is refused by distribution when pushed, and served when we have it.
+    await putManifest(ours, own.repository, sha512(own.body), own.body, types.oci);
+    const headers = { accept: types.oci };
+    const served = async (call: Call, { repository, layer, body }: Pushed, references: string[]) => {
+      for (const reference of references) {
+        const manifest = await call('GET', `/v2/${repository}/manifests/${reference}`, { headers });
+        expect(await (await expectStatus(manifest, 200)).text()).toBe(body);
+      }
+      const blob = await expectStatus(await call('GET', `/v2/${repository}/blobs/${sha512(layer)}`), 200);
+      expect(Buffer.from(await blob.arrayBuffer()).equals(layer)).toBe(true);
+    };
+    for (const call of [ours, theirs]) {
+      await served(call, own, ['tag', digestOf(own.body), sha512(own.body)]);
+      await served(call, their, ['tag', digestOf(their.body)]);
+    }
+
+    await distribution.collectGarbage(false);
+    for (const call of [ours, theirs]) await served(call, own, ['tag', digestOf(own.body), sha512(own.body)]);
+    // It marks the sha512 and sweeps the sha256 that the bytes lie under: the image cannot be pulled any more, from nobody.
+    const lost = `/v2/${their.repository}/blobs/${sha512(their.layer)}`;
+    for (const call of [ours, theirs]) expect((await call('GET', lost)).status).toBe(404);
+  });
+
   it('collects only garbage from our folder, with and without untagged manifests, and we go on', async () => {
     const repository = 'collected/app';
     const kept = await pushImage(ours, repository, 'kept');
@@ -127,6 +177,13 @@ describeWith(['distribution'], 'distribution 2.8.2 on the same folder at the sam
       subject,
       artifactType: 'application/vnd.example',
     });
+    const untagged = JSON.stringify({
+      ...(JSON.parse(artifact) as object),
+      annotations: { 'org.example': 'untagged' },
+    });
+    await putManifest(ours, repository, digestOf(untagged), untagged, types.oci);
+    const unfinished = await expectStatus(await ours('POST', `/v2/${repository}/blobs/uploads/`), 202);
+    const half = await expectStatus(await ours('PATCH', locationOf(unfinished), { body: 'half of ' }), 202);
     const unlinked = await pushBlob(ours, repository, randomBytes(3000));
     const replaced = await pushImage(ours, repository, 'moved');
     await pushImage(ours, repository, 'moved');
@@ -134,6 +191,10 @@ describeWith(['distribution'], 'distribution 2.8.2 on the same folder at the sam
       (await readdir(join(root, 'docker/registry/v2/blobs/sha256'), { recursive: true })).filter((name) =>
         name.endsWith('data'),
       ).length;
+    const referrers = async () => {
+      const listed = await ours('GET', `/v2/${repository}/referrers/${subject.digest}`);
+      return ((await listed.json()) as { manifests: { digest: string }[] }).manifests.map(({ digest }) => digest);
+    };
     const before = await blobs();
 
     await distribution.collectGarbage(false);
@@ -141,15 +202,26 @@ describeWith(['distribution'], 'distribution 2.8.2 on the same folder at the sam
     expect((await ours('GET', `/v2/${repository}/blobs/${unlinked}`)).status).toBe(404);
     expect(await pullImage(ours, repository, 'kept')).toBe(kept);
     expect(await pullImage(ours, repository, digestOf(replaced))).toBe(replaced);
+    expect(await referrers()).toEqual([artifact, untagged].map(digestOf).sort());
 
     await distribution.collectGarbage(true);
     expect((await ours('GET', `/v2/${repository}/manifests/${digestOf(replaced)}`)).status).toBe(404);
     expect(await pullImage(ours, repository, 'kept')).toBe(kept);
-    const listed = (await (await ours('GET', `/v2/${repository}/referrers/${subject.digest}`)).json()) as {
-      manifests: { digest: string }[];
-    };
-    expect(listed.manifests.map(({ digest }) => digest)).toEqual([digestOf(artifact)]);
+    // Nothing but its subject names a referrer without a tag: for distribution it is untagged like any other.
+    expect(await referrers()).toEqual([digestOf(artifact)]);
+    const end = locationOf(half, `digest=${digestOf('half of a blob')}`);
+    await expectStatus(await ours('PUT', end, { body: 'a blob' }), 201);
     const after = await pushImage(ours, repository, 'after');
     expect(await pullImage(theirs, repository, 'after')).toBe(after);
   });
 });
+
+interface Pushed {
+  repository: string;
+  layer: Uint8Array;
+  body: string;
+}
+
+function sha512(content: string | Uint8Array): string {
+  return `sha512:${createHash('sha512').update(content).digest('hex')}`;
+}
