@@ -3,7 +3,9 @@ import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { registrySettings } from '../../registry/src/settings.js';
 import { PathNotFound, StorageUnavailable } from '../../registry/src/storage/storage-driver.js';
-import type { SwiftDriver } from '../../registry/src/storage/swift/driver.js';
+import { loginV1 } from '../../registry/src/storage/swift/auth-v1.js';
+import { SwiftClient } from '../../registry/src/storage/swift/client.js';
+import { SwiftDriver } from '../../registry/src/storage/swift/driver.js';
 import { openSwift } from '../../registry/src/storage/swift/open.js';
 import { describeDriver, pieces } from '../../registry/src/storage/testing/driver-contract.js';
 import { describeWith } from '../harness/requirements.js';
@@ -73,6 +75,22 @@ describeWith(['swift'], 'the Swift driver', () => {
       expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
       await driver.delete('blob/data', signal);
       const left = await swift.names(inUrl, 'kept/');
+      expect(left.filter((name) => !name.endsWith('/committed'))).toEqual([]);
+    });
+
+    it('makes large objects of large objects, where one manifest cannot name all segments', async () => {
+      const client = new SwiftClient({ login: loginV1(swift.authUrl, 'test:tester', 'testing'), container });
+      const driver = new SwiftDriver(client, 'nested', { maxFileSize, manifestEntries: 2 });
+      drivers.push(driver);
+      const id = randomUUID();
+      await driver.beginUpload(id, signal);
+      for (const [index, piece] of ['ab', 'cd', 'ef', 'gh', 'i'].entries())
+        await driver.appendUpload(id, 2 * index, pieces(piece), signal);
+      await driver.commitUpload(id, 9, 'blob/data', signal);
+      await driver.purge(new Date(Date.now() + 60_000), signal);
+      expect((await driver.get('blob/data', signal)).toString()).toBe('abcdefghi');
+      await driver.delete('blob/data', signal);
+      const left = await swift.names(inUrl, 'nested/');
       expect(left.filter((name) => !name.endsWith('/committed'))).toEqual([]);
     });
 

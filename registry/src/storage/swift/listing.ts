@@ -72,8 +72,8 @@ export async function* listAll(
     const page = await listPage(client, { ...query, ...(marker === undefined ? {} : { marker }) }, signal);
     yield* page;
     marker = page.at(-1)?.name;
-    // A page may be shorter than was asked for, where the cluster's limit is lower.
-    if (marker === undefined) return;
+    // No cluster has a limit this low: what is much shorter than a page is the last one.
+    if (marker === undefined || page.length < 100) return;
   }
 }
 

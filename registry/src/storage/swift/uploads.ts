@@ -3,18 +3,16 @@ import { json } from 'node:stream/consumers';
 import { LRUCache } from 'lru-cache';
 import type { ByteSource } from '../storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import type { Segment } from './assemble.js';
+import { copySegment, putManifest } from './assemble.js';
 import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
 import { Intake } from './intake.js';
-import { bare, md5, openObject } from './large-object.js';
+import { md5, openObject } from './large-object.js';
 import { listAll } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
 import { exists, getSmall, putSmall, putStream, removeAll } from './objects.js';
-
-interface Segment extends Stored {
-  name: string;
-}
 
 /** What one append brought. A mark in an election has no segments. */
 interface Step {
@@ -25,7 +23,14 @@ interface Step {
 interface State {
   size: number;
   segments: Segment[];
+  /** Appends so far. */
+  steps: number;
 }
+
+/** A state that was read within this time (milliseconds) serves the next step of the same request. */
+const recent = 1000;
+/** Registers that an election without rivals leaves. */
+const quiet = 4;
 
 export interface UploadLimits {
   /** Bytes of a segment at most. */
@@ -49,6 +54,7 @@ const copySize = 16 * 1024 * 1024;
 export class SwiftUploads {
   /** What was read of the chains: true for ever, as far as it goes. */
   readonly #known = new LRUCache<string, State>({ max: 1000 });
+  readonly #recent = new LRUCache<string, State>({ max: 1000, ttl: recent });
 
   constructor(
     private readonly client: SwiftClient,
@@ -62,7 +68,7 @@ export class SwiftUploads {
 
   /** @throws PathNotFound */
   async state(upload: string, signal: AbortSignal): Promise<State> {
-    let state = this.#known.get(upload) ?? { size: 0, segments: [] };
+    let state = this.#known.get(upload) ?? { size: 0, segments: [], steps: 0 };
     const [begun, next] = await Promise.all([
       exists(this.client, this.#begun(upload), signal),
       this.#decision(upload, state.size, signal),
@@ -70,6 +76,19 @@ export class SwiftUploads {
     if (!begun) throw new PathNotFound(upload);
     for (let step = next; step; step = await this.#decision(upload, state.size, signal)) state = after(state, step);
     this.#known.set(upload, state);
+    this.#recent.set(upload, state);
+    return state;
+  }
+
+  /**
+   * An upload that stands at `size`. Elections do not rest on this being the newest, so what was read a moment ago will do.
+   * @throws PathNotFound, InvalidOffset
+   */
+  async #at(upload: string, size: number, signal: AbortSignal): Promise<State> {
+    const remembered = this.#recent.get(upload);
+    if (remembered?.size === size) return remembered;
+    const state = await this.state(upload, signal);
+    if (state.size !== size) throw new InvalidOffset(size);
     return state;
   }
 
@@ -77,8 +96,7 @@ export class SwiftUploads {
   async append(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
     const intake = new Intake(source, signal);
     try {
-      const state = await this.state(upload, signal);
-      if (state.size !== offset) throw new InvalidOffset(offset);
+      const state = await this.#at(upload, offset, signal);
       const head = await intake.gather(smallSize);
       const now = head.length > 0 ? await this.#publish(upload, state, head, intake) : state;
       if (intake.failure) throw intake.failure.error;
@@ -106,18 +124,24 @@ export class SwiftUploads {
    */
   async commit(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
     const name = this.names.object(path);
-    const state = await this.state(upload, signal);
-    if (state.size !== size) throw new InvalidOffset(size);
+    const state = await this.#at(upload, size, signal);
     const [only] = state.segments;
+    const copied = state.segments.length <= 1 && size <= copySize;
     if (!only) await putSmall(this.client, name, Buffer.alloc(0), signal);
-    else if (state.segments.length === 1 && size <= copySize) await this.#copy(only, name, signal);
+    else if (copied) await copySegment(this.client, only, name, signal);
     else {
       await putSmall(this.client, this.#committed(upload), Buffer.from(path), signal);
       // Whoever cancels takes `begun` away first and looks for this mark second: one of us sees the other.
       if (!(await exists(this.client, this.#begun(upload), signal))) throw new PathNotFound(upload);
-      await this.#manifest(upload, name, state.segments, signal);
+      const { manifestEntries: most } = this.limits;
+      const groups = `${this.names.segments(upload)}group/`;
+      await putManifest(this.client, name, state.segments, { most, groups }, signal);
     }
-    await this.end(upload, state, signal);
+    await this.#forget(upload, signal);
+    const registers = await this.#namesBelow(this.names.register(upload, ''), signal);
+    // Whoever else was here has left marks, and perhaps segments.
+    if (registers.length !== quiet * state.steps) await this.end(upload, state, signal);
+    else await removeAll(this.client, [...registers, ...(copied ? nameList(state.segments) : [])], signal);
   }
 
   /** @throws PathNotFound */
@@ -139,26 +163,30 @@ export class SwiftUploads {
 
   /** Ends an upload and removes all of it that no object consists of. */
   async end(upload: string, state: State | undefined, signal: AbortSignal): Promise<void> {
-    await removeAll(this.client, [this.#begun(upload)], signal);
-    this.#known.delete(upload);
+    await this.#forget(upload, signal);
     const used = await this.#used(upload, signal);
-    const segments = new Set(nameList(state?.segments ?? []));
-    const prefix = this.names.segments(upload);
-    for await (const { name } of listAll(this.client, { prefix, newest: true }, signal)) segments.add(name);
     if (used.size > 0) used.add(this.#committed(upload));
+    const listed = await this.#namesBelow(this.names.segments(upload), signal);
+    const segments = new Set([...nameList(state?.segments ?? []), ...listed]);
     await removeAll(
       this.client,
       [...segments].filter((name) => !used.has(name)),
       signal,
     );
-    const registers = [];
-    for await (const { name } of listAll(
-      this.client,
-      { prefix: this.names.register(upload, ''), newest: true },
-      signal,
-    ))
-      registers.push(name);
-    await removeAll(this.client, registers, signal);
+    await removeAll(this.client, await this.#namesBelow(this.names.register(upload, ''), signal), signal);
+  }
+
+  /** From now on there is no such upload. */
+  async #forget(upload: string, signal: AbortSignal): Promise<void> {
+    await removeAll(this.client, [this.#begun(upload)], signal);
+    this.#known.delete(upload);
+    this.#recent.delete(upload);
+  }
+
+  async #namesBelow(prefix: string, signal: AbortSignal): Promise<string[]> {
+    const names = [];
+    for await (const { name } of listAll(this.client, { prefix, newest: true }, signal)) names.push(name);
+    return names;
   }
 
   /** The segments of an upload that a large object consists of. */
@@ -196,6 +224,7 @@ export class SwiftUploads {
     const winner = await election.decide({ id, segments }, signal);
     const now = after(state, winner);
     this.#known.set(upload, now);
+    this.#recent.delete(upload);
     if (winner.id === id) return now;
     await removeAll(this.client, nameList(segments), signal);
     throw new InvalidOffset(state.size);
@@ -218,39 +247,6 @@ export class SwiftUploads {
     }
     const streamed = { head, intake, most: this.limits.segmentSize - head.length };
     return putStream(this.client, name, streamed, () => undefined, signal);
-  }
-
-  async #copy({ name: source, etag }: Segment, name: string, signal: AbortSignal): Promise<void> {
-    const from = `/${encodeURIComponent(this.client.container)}/${source.split('/').map(encodeURIComponent).join('/')}`;
-    const headers = { 'x-copy-from': from, 'if-match': etag, 'content-type': 'application/octet-stream' };
-    const answer = await this.client.send({ method: 'PUT', name, headers, accept: [201, 304, 404, 412] }, signal);
-    if (answer.status !== 201 || bare(answer.header('etag')) !== etag)
-      throw new StorageUnavailable(`${source} could not be copied (${answer.status})`);
-  }
-
-  /** A static large object; of large objects again, where a manifest cannot name them all. */
-  async #manifest(upload: string, name: string, segments: Segment[], signal: AbortSignal): Promise<Segment> {
-    const { manifestEntries } = this.limits;
-    let entries = segments;
-    if (segments.length > manifestEntries) {
-      entries = [];
-      for (let start = 0; start < segments.length; start += manifestEntries) {
-        const group = segments.slice(start, start + manifestEntries);
-        const groupName = `${this.names.segments(upload)}group/${String(start).padStart(8, '0')}`;
-        entries.push(await this.#manifest(upload, groupName, group, signal));
-      }
-    }
-    const list = entries.map(({ name: segment, size, etag }) => ({
-      path: `/${this.client.container}/${segment}`,
-      etag,
-      size_bytes: size,
-    }));
-    const query = { 'multipart-manifest': 'put' };
-    const headers = { 'content-type': 'application/octet-stream' };
-    const body = Buffer.from(JSON.stringify(list));
-    const answer = await this.client.send({ method: 'PUT', name, query, headers, body, accept: [201] }, signal);
-    const size = entries.reduce((sum, entry) => sum + entry.size, 0);
-    return { name, size, etag: bare(answer.header('etag')) };
   }
 
   #registers(upload: string, offset: number, signal: AbortSignal) {
@@ -278,8 +274,12 @@ export class SwiftUploads {
   }
 }
 
-function after({ size, segments }: State, { segments: added = [] }: Step): State {
-  return { size: added.reduce((sum, segment) => sum + segment.size, size), segments: [...segments, ...added] };
+function after({ size, segments, steps }: State, { segments: added = [] }: Step): State {
+  return {
+    size: added.reduce((sum, segment) => sum + segment.size, size),
+    segments: [...segments, ...added],
+    steps: steps + 1,
+  };
 }
 
 function nameList(segments: readonly Segment[]): string[] {
