@@ -26,7 +26,7 @@ describeWith(['swift'], 'the Swift driver', () => {
     return driver;
   };
   beforeAll(async () => {
-    swift = await Swift.start(18_100, { SWIFT_MAX_FILE_SIZE: String(maxFileSize) });
+    swift = await Swift.start({ SWIFT_MAX_FILE_SIZE: String(maxFileSize) });
   });
   afterAll(async () => {
     await Promise.all(drivers.map((driver) => driver.close()));

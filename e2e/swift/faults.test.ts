@@ -27,7 +27,7 @@ describeWith(['swift'], 'when Swift goes wrong', () => {
   let path: string;
   const content = randomBytes(4_000_000);
   beforeAll(async () => {
-    swift = await Swift.start(18_200);
+    swift = await Swift.start();
     await swift.fetch('faults', { method: 'PUT' });
     driver = impatient(swift);
   });
@@ -118,7 +118,7 @@ describeWith(['swift'], 'on three nodes', () => {
   let swift: Swift;
   let driver: SwiftDriver;
   beforeAll(async () => {
-    swift = await Swift.start(18_300, { SWIFT_NODES: '3' });
+    swift = await Swift.start({ SWIFT_NODES: '3' });
     await swift.fetch('faults', { method: 'PUT' });
     driver = impatient(swift);
   });

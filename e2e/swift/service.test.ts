@@ -16,7 +16,7 @@ describeWith(['swift', 'skopeo'], 'with its images in Swift', () => {
   let swift: Swift;
   let folder: string;
   beforeAll(async () => {
-    swift = await Swift.start(18_400);
+    swift = await Swift.start();
     folder = await mkdtemp(join(tmpdir(), 'wharfie-swift-e2e-'));
     await writeLayout(join(folder, 'image'), ['amd64', 'arm64']);
   });

@@ -122,6 +122,7 @@ running() {
 launch() {
   local name=$1
   running "$name" >/dev/null && return
+  ! answers "$(port_of "$name")" || fail "somebody else has port $(port_of "$name"), which $name needs"
   if [ "$name" = memcached ]; then
     set -- memcached -l 127.0.0.1 -p $((port + 1)) -U 0 -m 64
     [ "$(id -u)" != 0 ] || set -- "$@" -u nobody

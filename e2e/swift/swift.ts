@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +27,9 @@ export class Swift {
   ) {}
 
   /** @param env what swift.sh reads: SWIFT_NODES, SWIFT_MAX_FILE_SIZE, SWIFT_TOKEN_LIFE */
-  static async start(port: number, env: Record<string, string> = {}): Promise<Swift> {
+  static async start(env: Record<string, string> = {}): Promise<Swift> {
+    // Forty ports below those that the system gives away, above those that fetch refuses, elsewhere than another run.
+    const port = 11_000 + 40 * randomInt(500);
     const folder = await mkdtemp(join(tmpdir(), 'wharfie-swift-'));
     const swift = new Swift(folder, port);
     try {
