@@ -1,8 +1,7 @@
-import type { Route } from '@wharfie/shared';
+import { hasBody, type Route } from '@wharfie/shared';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
-import { hasBody } from './headers.js';
 
 /** How far a login got: `none` without credentials, `failed` when it could not be checked. */
 export type Login = 'none' | 'accepted' | 'refused' | 'failed';

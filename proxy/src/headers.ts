@@ -1,4 +1,4 @@
-import { OciError } from '@wharfie/shared';
+import { hasBody, OciError } from '@wharfie/shared';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 
 /** What the registry reads of a request, besides its body. Everything else that a client sends ends here. */
@@ -61,11 +61,6 @@ export function checkFraming(request: IncomingMessage): void {
 /** Where the next request begins is unclear too, so there is none on this connection. */
 function unclear(message: string): OciError {
   return new OciError('BAD_REQUEST', message, undefined, { Connection: 'close' });
-}
-
-/** Whether a body follows the head of the request, read or not. */
-export function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /** The head that the registry gets. The body keeps its framing: a length stays a length, chunks stay chunks. */

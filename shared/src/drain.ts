@@ -28,3 +28,8 @@ export function drain(request: IncomingMessage): Promise<void> {
     request.once('end', done).once('close', done).on('data', count).resume();
   });
 }
+
+/** Whether a body follows the head of the request, read or not. Both services must come to the same result. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}

@@ -1,11 +1,10 @@
 import type { ArgumentsHost, ExceptionFilter } from '@nestjs/common';
 import { Catch, Inject } from '@nestjs/common';
 import type { Logger } from '@wharfie/shared';
-import { OciError, drain, errorEnvelope } from '@wharfie/shared';
+import { OciError, drain, errorEnvelope, hasBody } from '@wharfie/shared';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { InvalidPath, PathNotFound, StorageFull, StorageUnavailable } from '../storage/storage-driver.js';
 import { exchangeOf } from './exchange.js';
-import { hasBody } from './raw-body.js';
 import { LOGGER } from './tokens.js';
 
 /** Answers every failure in the specification's form; what nobody foresaw is logged with its stack and answered as 500. */

@@ -22,11 +22,6 @@ export async function* keptOpen(request: IncomingMessage): AsyncGenerator<Buffer
   }
 }
 
-/** Whether a body follows the request's head. */
-export function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-}
-
 function tooLarge(limit: number): OciError {
   return new OciError('MANIFEST_TOO_LARGE', `a manifest may have ${limit} bytes at most`);
 }

@@ -1,12 +1,12 @@
 import { Controller, Delete, Get, Head, Inject, Patch, Post, Put, Res } from '@nestjs/common';
 import type { Digest } from '@wharfie/shared';
-import { OciError, covers, everything, repositoryAccess } from '@wharfie/shared';
+import { OciError, covers, everything, hasBody, repositoryAccess } from '@wharfie/shared';
 import type { FastifyReply } from 'fastify';
 import type { Chunk, Upload } from '../domain/uploads.js';
 import { UploadOffsetError, Uploads } from '../domain/uploads.js';
 import type { Exchange } from './exchange.js';
 import { CurrentExchange } from './exchange.js';
-import { hasBody, keptOpen } from './raw-body.js';
+import { keptOpen } from './raw-body.js';
 import { UPLOAD_LOCATIONS } from './tokens.js';
 import type { UploadLocations } from './upload-location.js';
 
