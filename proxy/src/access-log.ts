@@ -7,9 +7,8 @@ import type { Metrics } from './metrics.js';
  * passwords and the state of uploads.
  */
 export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics): void {
-  const { id, request, response } = exchange;
+  const { id, request, response, client } = exchange;
   const start = performance.now();
-  const { remoteAddress } = request.socket;
   response.once('close', () => {
     const { route, user, login, bytesIn, bytesOut } = exchange;
     const { method = '' } = request;
@@ -25,7 +24,7 @@ export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics
     });
     const line = {
       requestId: id,
-      remote: remoteAddress,
+      remote: client.address,
       ...(user !== undefined && { user }),
       login,
       method,

@@ -1,7 +1,8 @@
-import { hasBody, type Route } from '@wharfie/shared';
+import { hasBody, type AddressList, type Route } from '@wharfie/shared';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
+import { clientOf, type Client } from './client.js';
 
 /** How far a login got: `none` without credentials, `failed` when it could not be checked. */
 export type Login = 'none' | 'accepted' | 'refused' | 'failed';
@@ -12,6 +13,7 @@ export interface Exchange {
   readonly id: string;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  readonly client: Client;
   /** The client waits for `100 Continue` before it sends its body. */
   readonly expectsContinue: boolean;
   route?: Route;
@@ -23,8 +25,14 @@ export interface Exchange {
   bytesOut: number;
 }
 
-export function beginExchange(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Exchange {
-  return { id: randomUUID(), request, response, expectsContinue, login: 'none', bytesIn: 0, bytesOut: 0 };
+export function beginExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { trusted, expectsContinue }: { trusted: AddressList; expectsContinue: boolean },
+): Exchange {
+  // Before the request's headers become those that the registry gets.
+  const client = clientOf(request, trusted);
+  return { id: randomUUID(), request, response, client, expectsContinue, login: 'none', bytesIn: 0, bytesOut: 0 };
 }
 
 /** Whether some of the request's body has not arrived yet. */

@@ -1,4 +1,12 @@
-import { identitySigner, OciError, parseRoute, type Identity, type Logger, type Route } from '@wharfie/shared';
+import {
+  identitySigner,
+  OciError,
+  parseRoute,
+  type AddressList,
+  type Identity,
+  type Logger,
+  type Route,
+} from '@wharfie/shared';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { recordWhenOver } from './access-log.js';
 import { mayPullEverything, type Asker } from './access/decide.js';
@@ -24,6 +32,8 @@ export interface Services {
   metrics: Metrics;
   /** Milliseconds without a byte from the registry after which it counts as dead. */
   idle: number;
+  /** The proxies in front whose word on their clients is believed. */
+  trusted: AddressList;
 }
 
 export interface Proxy {
@@ -33,7 +43,7 @@ export interface Proxy {
 
 /** Serves the door: who asks, may they, then forward it with a signed identity that holds exactly that. */
 export function serve(server: Server, services: Services): Proxy {
-  const { policy, upstreams, log, metrics } = services;
+  const { policy, upstreams, log, metrics, trusted } = services;
   const sign = identitySigner(services.secret);
   const drain = new Drain(server);
   const forwarder = new Forwarder(upstreams, services.idle, log);
@@ -57,7 +67,7 @@ export function serve(server: Server, services: Services): Proxy {
   }
 
   function begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Exchange {
-    const exchange = beginExchange(request, response, expectsContinue);
+    const exchange = beginExchange(request, response, { trusted, expectsContinue });
     recordWhenOver(exchange, log, metrics);
     drain.watch(request, response);
     return exchange;

@@ -11,7 +11,7 @@ import { parseUpstreams, type Upstream } from './upstreams.js';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Read by others than the services themselves, or by the registry alone. */
-const elsewhere = ['WHARFIE_PUBLISH', 'WHARFIE_STORAGE_PREFIX', 'WHARFIE_TRUSTED_PROXIES'];
+const elsewhere = ['WHARFIE_PUBLISH', 'WHARFIE_STORAGE_PREFIX'];
 
 /**
  * What the proxy is told by its environment.
@@ -32,6 +32,7 @@ export function proxySettings(environment: Environment = process.env) {
       drain: table.drain,
       logLevel: table.logLevel,
       logFormat: table.logFormat,
+      trustedProxies: table.trustedProxies,
       tlsCert: table.tlsCert,
       tlsKey: table.tlsKey,
     },

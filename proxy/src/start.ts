@@ -1,4 +1,5 @@
 import {
+  AddressList,
   createLogger,
   formatListenAddress,
   isLoopback,
@@ -94,7 +95,8 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
       });
     }
     const metrics = createMetrics(register);
-    const proxy = serve(door, { passwords, policy, secret, upstreams, log, metrics, idle });
+    const trusted = settings.trustedProxies ?? new AddressList();
+    const proxy = serve(door, { passwords, policy, secret, upstreams, log, metrics, idle, trusted });
     begin();
     const url = `${tls ? 'https' : 'http'}://${formatListenAddress(address)}`;
     log.info({ url }, 'ready');

@@ -322,6 +322,18 @@ describe('the log', () => {
     for (const secret of secrets) expect(all).not.toContain(secret);
   });
 
+  test('names the client that a trusted proxy forwards, and believes nobody else', async () => {
+    const headers = { 'X-Forwarded-For': '203.0.113.9' };
+    for (const [trusted, remote] of [
+      ['127.0.0.0/8', '203.0.113.9'],
+      ['10.0.0.0/8', '127.0.0.1'],
+    ] as const) {
+      const door = await openDoor({ trusted });
+      await ask(door, 'GET', '/v2/', headers);
+      expect(door.log.filter(({ msg }) => msg === 'request')).toMatchObject([{ remote }]);
+    }
+  });
+
   test('has its counters', async () => {
     const door = await openDoor();
     await ask(door, 'GET', '/v2/', basic('bob'));

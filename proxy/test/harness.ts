@@ -1,4 +1,4 @@
-import { createLogger, identityVerifier, Registry, type Identity } from '@wharfie/shared';
+import { AddressList, createLogger, identityVerifier, Registry, type Identity } from '@wharfie/shared';
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
@@ -68,6 +68,7 @@ interface DoorSettings {
   idle?: number;
   headers?: number;
   upstreams?: readonly Upstream[];
+  trusted?: string;
 }
 
 /** A door with a registry behind it that answers as it is told; both end with the test. */
@@ -97,6 +98,7 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
     log: recordingLogger(log),
     metrics: createMetrics(metrics),
     idle,
+    trusted: settings.trusted === undefined ? new AddressList() : AddressList.parse(settings.trusted),
   });
   const port = await listenOn(server);
   onTestFinished(async () => {

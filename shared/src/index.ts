@@ -1,3 +1,4 @@
+export * from './address-list.js';
 export * from './admin-server.js';
 export * from './buffer-memory.js';
 export * from './digest.js';

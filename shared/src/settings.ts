@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { AddressList } from './address-list.js';
 import type { ListenAddress } from './listen-address.js';
 import { parseListenAddress } from './listen-address.js';
 import { SettingsError } from './settings-error.js';
@@ -31,6 +32,14 @@ const listenAddress = z.string().transform((text, context): ListenAddress => {
   if (address) return address;
   context.issues.push({ code: 'custom', message: `must be HOST:PORT or unix:PATH, not "${text}"`, input: text });
   return z.NEVER;
+});
+const addressList = z.string().transform((text, context): AddressList => {
+  try {
+    return AddressList.parse(text);
+  } catch (error) {
+    context.issues.push({ code: 'custom', message: (error as Error).message, input: text });
+    return z.NEVER;
+  }
 });
 const path = z.string().transform((text) => resolve(text));
 const optionalPath = path.optional();
@@ -167,6 +176,12 @@ export function settingsTable(environment: Environment) {
       variables: ['WHARFIE_PUBLIC_URL'],
       schema: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).optional(),
       description: 'the address that clients use, when another proxy stands in front',
+    },
+    trustedProxies: {
+      variables: ['WHARFIE_TRUSTED_PROXIES'],
+      schema: addressList.optional(),
+      description:
+        'addresses and networks whose `X-Forwarded-For`, `-Proto` and `-Host` are believed, separated by commas',
     },
     tlsCert: {
       variables: ['WHARFIE_TLS_CERT'],
