@@ -25,6 +25,8 @@ export interface Chunk {
   source: ByteSource;
   /** From `Content-Range`. */
   range?: { start: number; length: number } | undefined;
+  /** From `Content-Length`. */
+  length?: number | undefined;
 }
 
 /** An upload that does not stand where the client believes: carries where it does, so that the client can go on from there. */
@@ -88,8 +90,8 @@ export class Uploads {
   }
 
   /** A blob that came in one request, without an upload. @throws OciError DIGEST_INVALID */
-  async store(repository: string, digest: Digest, source: ByteSource, signal: AbortSignal): Promise<void> {
-    await this.#write(digest, { source }, signal);
+  async store(repository: string, digest: Digest, chunk: Chunk, signal: AbortSignal): Promise<void> {
+    await this.#write(digest, chunk, signal);
     await this.blobs.link(repository, digest, signal);
   }
 
@@ -132,7 +134,7 @@ export class Uploads {
 
   async #storeWhole(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
     try {
-      await this.#write(digest, chunk ?? { source: nothing() }, signal);
+      await this.#write(digest, chunk ?? { source: nothing(), length: 0 }, signal);
     } catch (error) {
       if (error instanceof OciError && error.code === 'DIGEST_INVALID') await this.cancel(upload, signal);
       throw error;
@@ -146,7 +148,7 @@ export class Uploads {
     const approve = (): void => {
       checkDigest(hash.digest(), digest);
     };
-    await this.storage.write(blobPath(digest), hashed(exactly(chunk), hash), approve, signal);
+    await this.storage.write(blobPath(digest), hashed(exactly(chunk), hash), approve, signal, chunk.length);
   }
 
   async #verify(upload: Upload, digest: Digest, signal: AbortSignal): Promise<void> {

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { Controller, Delete, Get, Head, Inject, Patch, Post, Put, Res } from '@nestjs/common';
 import type { Digest } from '@wharfie/shared';
 import { OciError, covers, everything, hasBody, repositoryAccess } from '@wharfie/shared';
@@ -26,7 +27,7 @@ export class UploadsController {
     if (mount && (await this.#mount(exchange, mount))) {
       created(exchange, reply, mount.digest);
     } else if (digest) {
-      await this.uploads.store(repository, digest, keptOpen(request), signal);
+      await this.uploads.store(repository, digest, wholeBody(request), signal);
       created(exchange, reply, digest);
     } else {
       const upload = await this.uploads.begin(repository, algorithm ?? 'sha256', signal);
@@ -129,20 +130,24 @@ function created({ response, route }: Exchange<'upload' | 'uploads'>, reply: Fas
 
 /** The request's body, and where its `Content-Range` (`<first>-<last>`, without a unit) says that it belongs. */
 function chunkOf({ request }: Exchange): Chunk {
-  const source = keptOpen(request);
+  const body = wholeBody(request);
   const header = request.headers['content-range'];
-  if (header === undefined) return { source };
+  if (header === undefined) return body;
   const [, first, last] = /^(\d{1,15})-(\d{1,15})$/.exec(header) ?? [];
   if (first === undefined)
     throw new OciError('SIZE_INVALID', 'Content-Range must be <first byte>-<last byte>', { range: header });
   const start = Number(first);
   const length = Number(last) - start + 1;
-  const declared = request.headers['content-length'];
-  if (length < 1 || (declared !== undefined && Number(declared) !== length)) {
+  if (length < 1 || (body.length ?? length) !== length) {
     throw new OciError('SIZE_INVALID', 'Content-Range and Content-Length do not agree', {
       range: header,
-      length: declared ?? null,
+      length: body.length ?? null,
     });
   }
-  return { source, range: { start, length } };
+  return { ...body, range: { start, length }, length };
+}
+
+function wholeBody(request: IncomingMessage): Chunk {
+  const length = request.headers['content-length'];
+  return { source: keptOpen(request), ...(length === undefined ? {} : { length: Number(length) }) };
 }

@@ -44,8 +44,9 @@ export interface StorageDriver {
   /**
    * Streams an object to its path. When all bytes of `source` are taken, `approve` is called: the object becomes visible
    * only after it returned; when it (or the source) throws, nothing has happened.
+   * @param length of the source, when it is known before
    */
-  write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal): Promise<void>;
+  write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal, length?: number): Promise<void>;
 
   /**
    * The names directly below a directory, those after `after`, in byte order, at most `limit`. A page costs a page. An

@@ -70,11 +70,11 @@ export class SwiftDriver implements StorageDriver {
     });
   }
 
-  /** @param length of the source, when it is known: what Swift does not take in one piece is then stored in several */
+  /** In one piece when that is known to be short enough for Swift, else in several. */
   write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal, length?: number): Promise<void> {
     return named(path, async () => {
       const name = this.#names.object(path);
-      if (length !== undefined && length > this.limits.maxFileSize) {
+      if (length === undefined || length > this.limits.maxFileSize) {
         await this.#writeLarge(path, source, approve, signal);
         return;
       }
