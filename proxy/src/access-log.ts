@@ -10,11 +10,11 @@ export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics
   const { id, request, response, client } = exchange;
   const start = performance.now();
   response.once('close', () => {
-    const { route, user, login, bytesIn, bytesOut } = exchange;
+    const { kind, route, user, login, bytesIn, bytesOut } = exchange;
     const { method = '' } = request;
     const milliseconds = Math.round((performance.now() - start) * 10) / 10;
     metrics.count({
-      kind: route?.kind ?? 'none',
+      kind,
       method,
       status: response.statusCode,
       login,
@@ -28,7 +28,7 @@ export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics
       ...(user !== undefined && { user }),
       login,
       method,
-      kind: route?.kind ?? 'none',
+      kind,
       ...(route && 'repository' in route && { repository: route.repository }),
       ...actionOf(exchange),
       status: response.statusCode,

@@ -1,21 +1,31 @@
 import type { Access, Action, Identity, Route } from '@wharfie/shared';
-import { everything, OciError, repositoryAccess } from '@wharfie/shared';
+import { covers, everything, OciError, repositoryAccess } from '@wharfie/shared';
 import { allowsAnonymous, decide, mayPullEverything, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
-import { unauthorized } from './authenticate.js';
+import type { Credentials } from './authenticate.js';
 
 /**
- * What the request may do, and no more than it needs. The answer never depends on what exists.
- * @throws OciError UNAUTHORIZED when an account might help, DENIED when it does not
+ * What the request may do, and no more than it needs: what the policy of now allows, and of that, with a token, what
+ * stands in it. The answer never depends on what exists.
+ * @throws OciError UNAUTHORIZED when an account or another token might help, DENIED when it does not
  */
-export function authorize(policy: Policy, asker: Asker, route: Route): Identity {
-  const needsAccount = route.kind === 'version' || (route.kind === 'catalog' && !allowsAnonymous(policy));
-  if (asker === 'anonymous' && needsAccount) {
-    throw unauthorized('this registry needs a login: use a name and a password');
+export function authorize(policy: Policy, { asker, scope }: Credentials, route: Route): Identity {
+  if (asker === 'anonymous' && needsAccount(policy, scope, route)) {
+    throw new OciError('UNAUTHORIZED', 'this registry needs a login: use a name and a password');
   }
   for (const access of route.access) refuseUnlessAllowed(policy, asker, access);
+  if (scope && !route.access.every((access) => covers(scope, access))) {
+    throw new OciError('UNAUTHORIZED', 'the token was not given for this: ask for one with the scope of the challenge');
+  }
   const subject = asker === 'anonymous' ? '' : asker.name;
-  return { subject, access: [...route.access, ...mountAccess(policy, asker, route)] };
+  const mount = mountAccess(policy, asker, route).filter((access) => !scope || covers(scope, access));
+  return { subject, access: [...route.access, ...mount] };
+}
+
+/** `/v2/` is where clients learn how to log in. Whoever comes back from there with a token has learned it. */
+function needsAccount(policy: Policy, scope: readonly Access[] | undefined, { kind }: Route): boolean {
+  if (kind === 'version') return !scope || !allowsAnonymous(policy);
+  return kind === 'catalog' && !allowsAnonymous(policy);
 }
 
 function refuseUnlessAllowed(policy: Policy, asker: Asker, { type, name, actions }: Access): void {
@@ -23,7 +33,10 @@ function refuseUnlessAllowed(policy: Policy, asker: Asker, { type, name, actions
   for (const action of actions as Action[]) {
     if (decide(policy, asker, action, name).allowed) continue;
     if (asker === 'anonymous') {
-      throw unauthorized(`whoever wants to ${phrase(action, name)} must log in: use a name and a password`);
+      throw new OciError(
+        'UNAUTHORIZED',
+        `whoever wants to ${phrase(action, name)} must log in: use a name and a password`,
+      );
     }
     const message = `${asker.name} may not ${phrase(action, name)}; ask an admin of this registry`;
     throw new OciError('DENIED', message, { user: asker.name, action, repository: name });

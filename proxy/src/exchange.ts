@@ -1,4 +1,4 @@
-import { hasBody, type AddressList, type Route } from '@wharfie/shared';
+import { hasBody, type AddressList, type Route, type RouteKind } from '@wharfie/shared';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
@@ -16,9 +16,11 @@ export interface Exchange {
   readonly client: Client;
   /** The client waits for `100 Continue` before it sends its body. */
   readonly expectsContinue: boolean;
+  /** What the request is for, as far as it was understood. */
+  kind: RouteKind | 'token' | 'none';
   route?: Route;
   login: Login;
-  /** The account, once its password was found right. */
+  /** The account, once its password or token was found right. */
   user?: string;
   /** Bytes of bodies. */
   bytesIn: number;
@@ -32,7 +34,17 @@ export function beginExchange(
 ): Exchange {
   // Before the request's headers become those that the registry gets.
   const client = clientOf(request, trusted);
-  return { id: randomUUID(), request, response, client, expectsContinue, login: 'none', bytesIn: 0, bytesOut: 0 };
+  return {
+    id: randomUUID(),
+    request,
+    response,
+    client,
+    expectsContinue,
+    kind: 'none',
+    login: 'none',
+    bytesIn: 0,
+    bytesOut: 0,
+  };
 }
 
 /** Whether some of the request's body has not arrived yet. */

@@ -2,8 +2,15 @@ import { drain, errorEnvelope, type OciError } from '@wharfie/shared';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
 import { ownHeaders } from './headers.js';
 
-/** Answers with the error's envelope. What was begun already cannot be taken back: then the connection is reset. */
-export async function refuse(exchange: Exchange, error: OciError): Promise<void> {
+/**
+ * Answers with the error's envelope. What was begun already cannot be taken back: then the connection is reset.
+ * @param headers what this answer carries besides those of the error itself
+ */
+export async function refuse(
+  exchange: Exchange,
+  error: OciError,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const { request, response } = exchange;
   if (clientLeft(exchange)) return;
   if (response.headersSent) {
@@ -15,6 +22,7 @@ export async function refuse(exchange: Exchange, error: OciError): Promise<void>
   response.writeHead(error.status, {
     ...ownHeaders(exchange.id),
     ...error.headers,
+    ...headers,
     'Content-Type': 'application/json',
     'Content-Length': body.length,
     'Cache-Control': 'no-store',

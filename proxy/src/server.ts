@@ -11,20 +11,25 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { recordWhenOver } from './access-log.js';
 import { mayPullEverything, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
-import { authenticate, type Passwords } from './authenticate.js';
+import { authenticate, noteLogin, type Passwords } from './authenticate.js';
 import { authorize } from './authorize.js';
 import { answerCatalog } from './catalog.js';
+import { challenge } from './challenge.js';
 import { Drain } from './drain.js';
 import { beginExchange, clientLeft, type Exchange } from './exchange.js';
 import { Forwarder } from './forward.js';
 import { checkFraming } from './headers.js';
+import type { Htpasswd } from './htpasswd/file.js';
 import type { Metrics } from './metrics.js';
 import { refuse } from './refuse.js';
+import { ClientTokens } from './token/client-tokens.js';
+import { answerToken, tokenPath } from './token/endpoint.js';
 import type { Upstreams } from './upstreams.js';
 
-/** What the door needs to let anybody in. `policy.current` is read anew for every request. */
+/** What the door needs to let anybody in. What is `current` is read anew for every request. */
 export interface Services {
   passwords: Passwords;
+  accounts: { readonly current: Htpasswd };
   policy: { readonly current: Policy };
   secret: Buffer;
   upstreams: Upstreams;
@@ -34,6 +39,8 @@ export interface Services {
   idle: number;
   /** The proxies in front whose word on their clients is believed. */
   trusted: AddressList;
+  /** The address that clients use, when requests do not show it. */
+  publicUrl: string | undefined;
 }
 
 export interface Proxy {
@@ -43,20 +50,28 @@ export interface Proxy {
 
 /** Serves the door: who asks, may they, then forward it with a signed identity that holds exactly that. */
 export function serve(server: Server, services: Services): Proxy {
-  const { policy, upstreams, log, metrics, trusted } = services;
+  const { policy, passwords, upstreams, log, metrics, trusted } = services;
   const sign = identitySigner(services.secret);
+  const tokens = new ClientTokens(services.secret, services.accounts);
   const drain = new Drain(server);
   const forwarder = new Forwarder(upstreams, services.idle, log);
 
   async function answer(exchange: Exchange): Promise<void> {
     const { request } = exchange;
     checkFraming(request);
-    const route = (exchange.route = parseRoute(request.method ?? '', request.url ?? ''));
-    const asker = await login(exchange, services.passwords);
+    if (request.url?.split('?', 1)[0] === tokenPath) {
+      exchange.kind = 'token';
+      await answerToken(exchange, policy, passwords, tokens);
+      return;
+    }
+    const route = parseRoute(request.method ?? '', request.url ?? '');
+    exchange.route = route;
+    exchange.kind = route.kind;
+    const credentials = await noteLogin(exchange, authenticate(passwords, tokens, request.headers.authorization));
     // The client may have left while its password was checked.
     if (clientLeft(exchange)) return;
-    const identity = authorize(policy.current, asker, route);
-    await pass(exchange, route, asker, identity);
+    const identity = authorize(policy.current, credentials, route);
+    await pass(exchange, route, credentials.asker, identity);
   }
 
   async function pass(exchange: Exchange, route: Route, asker: Asker, identity: Identity): Promise<void> {
@@ -75,7 +90,11 @@ export function serve(server: Server, services: Services): Proxy {
 
   function handle(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const exchange = begin(request, response, expectsContinue);
-    answer(exchange).catch((error: unknown) => refuse(exchange, asOciError(error, exchange, log)));
+    answer(exchange).catch((error: unknown) => {
+      const refusal = asOciError(error, exchange, log);
+      const more = refusal.status === 401 ? challenge(policy.current, exchange, services.publicUrl) : {};
+      return refuse(exchange, refusal, more);
+    });
   }
 
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
@@ -89,20 +108,6 @@ export function serve(server: Server, services: Services): Proxy {
     void refuse(exchange, new OciError('EXPECTATION_FAILED', 'the only expectation that is met is 100-continue'));
   });
   return drain;
-}
-
-async function login(exchange: Exchange, passwords: Passwords): Promise<Asker> {
-  try {
-    const asker = await authenticate(passwords, exchange.request.headers.authorization);
-    if (asker !== 'anonymous') {
-      exchange.login = 'accepted';
-      exchange.user = asker.name;
-    }
-    return asker;
-  } catch (error) {
-    exchange.login = error instanceof OciError && error.problem === 'UNAUTHORIZED' ? 'refused' : 'failed';
-    throw error;
-  }
 }
 
 /** What was not foreseen is a 500 with nothing but the request's id; the log has the rest. */

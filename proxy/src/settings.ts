@@ -35,6 +35,7 @@ export function proxySettings(environment: Environment = process.env) {
       trustedProxies: table.trustedProxies,
       tlsCert: table.tlsCert,
       tlsKey: table.tlsKey,
+      publicUrl: table.publicUrl,
     },
     environment,
   );

@@ -96,7 +96,18 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     }
     const metrics = createMetrics(register);
     const trusted = settings.trustedProxies ?? new AddressList();
-    const proxy = serve(door, { passwords, policy, secret, upstreams, log, metrics, idle, trusted });
+    const proxy = serve(door, {
+      passwords,
+      accounts: htpasswd,
+      policy,
+      secret,
+      upstreams,
+      log,
+      metrics,
+      idle,
+      trusted,
+      publicUrl: settings.publicUrl,
+    });
     begin();
     const url = `${tls ? 'https' : 'http'}://${formatListenAddress(address)}`;
     log.info({ url }, 'ready');

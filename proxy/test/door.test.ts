@@ -46,7 +46,7 @@ describe('who is it', () => {
     const door = await openDoor({ policy: openPolicyText });
     const answer = await ask(door, 'GET', '/v2/public/app/manifests/1', headers);
     expect(answer).toMatchObject({ status: 401, error: { code: 'UNAUTHORIZED' } });
-    expect(answer.headers['www-authenticate']).toBe(challenge);
+    expect(answer.headers['www-authenticate']).toMatch(/^Bearer /);
     expect(defaultTexts).not.toContain(answer.error?.message);
     expect(door.asked).toEqual([]);
   });

@@ -4,16 +4,16 @@ import { createServer, request, type IncomingMessage, type RequestListener, type
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
-import { parsePolicy } from '../src/access/policy.js';
+import { parsePolicy, type Policy } from '../src/access/policy.js';
 import { createDoor } from '../src/door.js';
-import { parseHtpasswd } from '../src/htpasswd/file.js';
+import { parseHtpasswd, type Htpasswd } from '../src/htpasswd/file.js';
 import { hashPassword } from '../src/htpasswd/password.js';
 import { Verifier } from '../src/htpasswd/verifier.js';
 import { createMetrics } from '../src/metrics.js';
 import { serve, type Proxy } from '../src/server.js';
 import { Upstreams, type Upstream } from '../src/upstreams.js';
 
-const secret = Buffer.from('a secret of the tests, 32 bytes and more');
+export const secret = Buffer.from('a secret of the tests, 32 bytes and more');
 
 /** Everybody's password is the name with this after it. */
 export const passwordOf = (name: string) => `${name}'s password: ü`;
@@ -60,6 +60,9 @@ export interface TestDoor {
   /** The lines of the log so far. */
   log: Record<string, unknown>[];
   metrics: Registry;
+  /** What is in force; a test may change it. */
+  accounts: { current: Htpasswd };
+  policy: { current: Policy };
 }
 
 interface DoorSettings {
@@ -69,6 +72,7 @@ interface DoorSettings {
   headers?: number;
   upstreams?: readonly Upstream[];
   trusted?: string;
+  publicUrl?: string;
 }
 
 /** A door with a registry behind it that answers as it is told; both end with the test. */
@@ -84,21 +88,24 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
   });
   registry.keepAliveTimeout = 75_000;
   const upstream = await listenOn(registry);
-  const htpasswd = parseHtpasswd((await hashes).join(''));
-  const passwords = new Verifier({ current: htpasswd });
+  const accounts = { current: parseHtpasswd((await hashes).join('')) };
+  const inForce = { current: parsePolicy(policy) };
+  const passwords = new Verifier(accounts);
   const upstreams = new Upstreams(settings.upstreams ?? [upstreamAt(upstream)]);
   const log: Record<string, unknown>[] = [];
   const metrics = new Registry();
   const server = createDoor({ idle, headers });
   const proxy = serve(server, {
     passwords,
-    policy: { current: parsePolicy(policy) },
+    accounts,
+    policy: inForce,
     secret,
     upstreams,
     log: recordingLogger(log),
     metrics: createMetrics(metrics),
     idle,
     trusted: settings.trusted === undefined ? new AddressList() : AddressList.parse(settings.trusted),
+    publicUrl: settings.publicUrl,
   });
   const port = await listenOn(server);
   onTestFinished(async () => {
@@ -108,7 +115,8 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
     registry.close();
     await passwords.destroy();
   });
-  return { port, url: `http://127.0.0.1:${port}`, proxy, server, upstreams, registry, asked, log, metrics };
+  const url = `http://127.0.0.1:${port}`;
+  return { port, url, proxy, server, upstreams, registry, asked, log, metrics, accounts, policy: inForce };
 }
 
 export function upstreamAt(port: number): Upstream {

@@ -40,3 +40,11 @@ export function generatePassword(): string {
   const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
   return Array.from({ length: 24 }, () => letters.charAt(randomInt(letters.length))).join('');
 }
+
+/**
+ * The random part of a bcrypt hash. It is drawn anew whenever a password is set, the same one again included, and stays
+ * when only the cost or the kind of the hash is changed: so it tells one setting of a password from another.
+ */
+export function saltOf(hash: string): string {
+  return hash.slice('$2y$10$'.length, '$2y$10$'.length + 22);
+}

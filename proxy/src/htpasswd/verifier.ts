@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import type { Htpasswd } from './file.js';
-import { passwordProblem } from './password.js';
+import { passwordProblem, saltOf } from './password.js';
 
 /** Checks that may wait for a thread; at cost 10 one thread does some twenty a second. */
 const maxWaiting = 1000;
@@ -56,7 +56,9 @@ export class Verifier {
       this.cacheHits++;
       return true;
     }
-    const right = (await this.#joined(pair, hash, password)) && known !== undefined;
+    const matches = await this.#joined(pair, hash, password);
+    // The password may have been changed while the old one was checked.
+    const right = matches && known !== undefined && this.#isCurrent(name, known.hash);
     if (right) this.#verified.set(pair, true);
     return right;
   }
@@ -77,6 +79,11 @@ export class Verifier {
     const check = this.#pool.run({ password, hash }).finally(() => this.#underWay.delete(pair));
     this.#underWay.set(pair, check);
     return check;
+  }
+
+  #isCurrent(name: string, hash: string): boolean {
+    const current = this.file.current.users.get(name)?.bcrypt?.hash;
+    return current !== undefined && saltOf(current) === saltOf(hash);
   }
 
   /** A hash of no password, of the commonest cost in the file, so that timing tells names from nothing. */

@@ -1,0 +1,122 @@
+import { hasBody, OciError, type Access } from '@wharfie/shared';
+import { allowsAnonymous, type Asker } from '../access/decide.js';
+import type { Policy } from '../access/policy.js';
+import { basicAsker, noteLogin, wrongCredentials, type Passwords } from '../authenticate.js';
+import type { Exchange } from '../exchange.js';
+import { ownHeaders } from '../headers.js';
+import { tokenLifetime, type ClientTokens } from './client-tokens.js';
+import { grant, parseScopes } from './scope.js';
+
+export const tokenPath = '/token';
+
+/** Longest form of a POST, in bytes; one with a hundred scopes has a tenth of that. */
+const maxForm = 64 * 1024;
+/** Longest token, in bytes, that clients can show at this door, where the head of a request has an end. */
+const maxToken = 12 * 1024;
+
+interface TokenRequest {
+  asker: Asker;
+  asked: Access[];
+  /** Whether the client wants a token that it can keep instead of the password. */
+  offline: boolean;
+}
+
+/**
+ * Answers a token request: GET with Basic credentials or none, POST with a form.
+ * https://distribution.github.io/distribution/spec/auth/token/ and /oauth/
+ * @throws OciError
+ */
+export async function answerToken(
+  exchange: Exchange,
+  policy: { readonly current: Policy },
+  passwords: Passwords,
+  tokens: ClientTokens,
+): Promise<void> {
+  const { request } = exchange;
+  if (request.method !== 'GET' && request.method !== 'POST') {
+    const headers = { Allow: 'GET, POST' };
+    throw new OciError('UNSUPPORTED', 'a token is asked for with GET or POST', undefined, headers);
+  }
+  const { asker, asked, offline } =
+    request.method === 'GET' ? await readQuery(exchange, passwords) : await readPost(exchange, passwords, tokens);
+  if (asker === 'anonymous' && !allowsAnonymous(policy.current)) {
+    throw new OciError('UNAUTHORIZED', 'this registry needs a login: use a name and a password');
+  }
+  const granted = grant(policy.current, asker, asked);
+  const token = tokens.issue(asker, granted);
+  if (token.length > maxToken) {
+    throw new OciError('BAD_REQUEST', `${granted.length} scopes are too many for one token: ask for fewer at once`);
+  }
+  send(exchange, {
+    // Docker's clients read `token`, those of OAuth 2 `access_token`.
+    token,
+    access_token: token,
+    expires_in: tokenLifetime,
+    issued_at: new Date().toISOString(),
+    scope: granted.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' '),
+    ...(offline && asker !== 'anonymous' && { refresh_token: tokens.issueRefresh(asker.name) }),
+  });
+}
+
+async function readQuery(exchange: Exchange, passwords: Passwords): Promise<TokenRequest> {
+  const { headers, url = '' } = exchange.request;
+  const query = new URLSearchParams(url.slice(tokenPath.length + 1));
+  const { asker } = await noteLogin(exchange, basicAsker(passwords, headers.authorization));
+  return { asker, asked: parseScopes(query.getAll('scope')), offline: query.get('offline_token') === 'true' };
+}
+
+async function readPost(exchange: Exchange, passwords: Passwords, tokens: ClientTokens): Promise<TokenRequest> {
+  const form = await readForm(exchange);
+  const { asker } = await noteLogin(exchange, formAsker(form, passwords, tokens));
+  return { asker, asked: parseScopes(form.getAll('scope')), offline: form.get('access_type') === 'offline' };
+}
+
+async function formAsker(form: URLSearchParams, passwords: Passwords, tokens: ClientTokens): Promise<{ asker: Asker }> {
+  const grantType = form.get('grant_type');
+  if (grantType === 'password') {
+    const name = form.get('username') ?? '';
+    if (await passwords.verify(name, form.get('password') ?? '')) return { asker: { name } };
+    throw wrongCredentials();
+  }
+  if (grantType === 'refresh_token') {
+    const name = tokens.readRefresh(form.get('refresh_token') ?? '');
+    if (name !== undefined) return { asker: { name } };
+    throw new OciError(
+      'UNAUTHORIZED',
+      'the login is over, because the password changed or the account went: log in again',
+    );
+  }
+  throw new OciError('BAD_REQUEST', 'grant_type must be password or refresh_token');
+}
+
+async function readForm({ request, response, expectsContinue }: Exchange): Promise<URLSearchParams> {
+  const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
+  if (type !== 'application/x-www-form-urlencoded' || !hasBody(request)) {
+    throw new OciError('BAD_REQUEST', 'a token is asked for with a form: application/x-www-form-urlencoded');
+  }
+  const tooLong = new OciError('CONTENT_TOO_LARGE', `the form of a token request may have ${maxForm} bytes`);
+  if (Number(request.headers['content-length'] ?? 0) > maxForm) throw tooLong;
+  if (expectsContinue) response.writeContinue();
+  const chunks: Buffer[] = [];
+  let length = 0;
+  // Not destroyed at the end of the loop, so that the refusal can still be read.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxForm) throw tooLong;
+    chunks.push(chunk);
+  }
+  return new URLSearchParams(Buffer.concat(chunks).toString());
+}
+
+function send(exchange: Exchange, answer: object): void {
+  const body = Buffer.from(JSON.stringify(answer));
+  exchange.bytesOut += body.length;
+  exchange.response.writeHead(200, {
+    ...ownHeaders(exchange.id),
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+    // https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+    'Cache-Control': 'no-store',
+  });
+  exchange.response.end(body);
+}
