@@ -11,7 +11,7 @@ const mediaTypes = {
 };
 
 /** Writes an OCI image layout that holds an image for each platform under the tag `latest`, as `skopeo copy oci:DIR:latest` reads it. */
-export async function writeLayout(folder: string, platforms: readonly string[]): Promise<void> {
+export async function writeLayout(folder: string, platforms: readonly string[], layerCount = 1): Promise<void> {
   await mkdir(join(folder, 'blobs', 'sha256'), { recursive: true });
   const store = async (content: Uint8Array, mediaType: string) => {
     const hex = createHash('sha256').update(content).digest('hex');
@@ -21,14 +21,14 @@ export async function writeLayout(folder: string, platforms: readonly string[]):
   const json = (value: unknown) => Buffer.from(JSON.stringify(value));
   const manifests = [];
   for (const architecture of platforms) {
-    const tar = tarOf('file', randomBytes(150_000));
-    const layer = await store(gzipSync(tar), mediaTypes.layer);
-    const diff = `sha256:${createHash('sha256').update(tar).digest('hex')}`;
+    const tars = Array.from({ length: layerCount }, (_, n) => tarOf(`file${n}`, randomBytes(150_000 / layerCount)));
+    const layers = await Promise.all(tars.map((tar) => store(gzipSync(tar), mediaTypes.layer)));
+    const diffs = tars.map((tar) => `sha256:${createHash('sha256').update(tar).digest('hex')}`);
     const config = await store(
-      json({ architecture, os: 'linux', rootfs: { type: 'layers', diff_ids: [diff] }, config: {} }),
+      json({ architecture, os: 'linux', rootfs: { type: 'layers', diff_ids: diffs }, config: {} }),
       mediaTypes.config,
     );
-    const manifest = json({ schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers: [layer] });
+    const manifest = json({ schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers });
     manifests.push({ ...(await store(manifest, mediaTypes.manifest)), platform: { architecture, os: 'linux' } });
   }
   const index = await store(json({ schemaVersion: 2, mediaType: mediaTypes.index, manifests }), mediaTypes.index);

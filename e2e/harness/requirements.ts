@@ -6,6 +6,9 @@ import { describe, it } from 'vitest';
 const requirements = {
   root: { met: () => process.getuid?.() === 0, remedy: 'run as root' },
   docker: { met: () => found('dockerd') && found('docker'), remedy: 'install docker.io' },
+  podman: { met: () => found('podman'), remedy: 'install podman' },
+  buildah: { met: () => found('buildah'), remedy: 'install buildah' },
+  containerd: { met: () => found('containerd') && found('ctr'), remedy: 'install containerd' },
   skopeo: { met: () => found('skopeo'), remedy: 'install skopeo' },
   distribution: { met: () => found('docker-registry'), remedy: 'install docker-registry' },
   swift: { met: () => found('swift-proxy-server') && found('memcached'), remedy: 'run e2e/swift/swift.sh install' },
