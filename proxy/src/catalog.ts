@@ -49,14 +49,14 @@ export async function answerCatalog(
     ...ownHeaders(exchange.id),
     'Content-Type': 'application/json',
     'Content-Length': body.length,
-    ...(more && { Link: nextLink(n, repositories.at(-1) ?? '') }),
+    ...(more && { Link: nextLink(exchange.publicPath, n, repositories.at(-1) ?? '') }),
   });
   response.end(body);
 }
 
 /** https://distribution.github.io/distribution/spec/api/#pagination */
-function nextLink(n: number, last: string): string {
-  return `</v2/_catalog?n=${n}&last=${encodeURIComponent(last)}>; rel="next"`;
+function nextLink(publicPath: string, n: number, last: string): string {
+  return `<${publicPath}/v2/_catalog?n=${n}&last=${encodeURIComponent(last)}>; rel="next"`;
 }
 
 /** Every repository after `last`, in the registry's order. */

@@ -12,6 +12,8 @@ export interface DoorOptions {
   idle: number;
   /** Milliseconds that the head of a request may take. */
   headers: number;
+  /** Connections at a time; those that come on top are closed at once. */
+  maxConnections: number;
 }
 
 /** How long a connection waits for its next request: more than the minute after which balancers give up on theirs. */
@@ -19,7 +21,7 @@ const keepAlive = 75_000;
 const maxHeaderSize = 16 * 1024;
 
 /** The public server, with its limits. Whoever serves it listens to its requests. */
-export function createDoor({ tls, idle, headers }: DoorOptions): Server {
+export function createDoor({ tls, idle, headers, maxConnections }: DoorOptions): Server {
   const options: ServerOptions = {
     maxHeaderSize,
     insecureHTTPParser: false,
@@ -33,6 +35,7 @@ export function createDoor({ tls, idle, headers }: DoorOptions): Server {
   };
   const server = tls ? createTlsServer({ ...options, ...tls, handshakeTimeout: 10_000 }) : createServer(options);
   server.timeout = idle;
+  server.maxConnections = maxConnections;
   answerMalformed(server);
   server.on('connect', (_request, socket: Duplex) => {
     sayLast(

@@ -14,6 +14,8 @@ export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly client: Client;
+  /** What stands before `/v2/` in the addresses that clients use; usually nothing. */
+  readonly publicPath: string;
   /** The client waits for `100 Continue` before it sends its body. */
   readonly expectsContinue: boolean;
   /** What the request is for, as far as it was understood. */
@@ -30,21 +32,15 @@ export interface Exchange {
 export function beginExchange(
   request: IncomingMessage,
   response: ServerResponse,
-  { trusted, expectsContinue }: { trusted: AddressList; expectsContinue: boolean },
+  { trusted, publicPath, expectsContinue }: { trusted: AddressList; publicPath: string; expectsContinue: boolean },
 ): Exchange {
   // Before the request's headers become those that the registry gets.
   const client = clientOf(request, trusted);
-  return {
-    id: randomUUID(),
-    request,
-    response,
-    client,
-    expectsContinue,
-    kind: 'none',
-    login: 'none',
-    bytesIn: 0,
-    bytesOut: 0,
-  };
+  // Whether or not a proxy in front has taken it off.
+  const { url = '' } = request;
+  if (publicPath !== '' && url.startsWith(`${publicPath}/`)) request.url = url.slice(publicPath.length);
+  const facts = { client, publicPath, expectsContinue };
+  return { id: randomUUID(), request, response, ...facts, kind: 'none', login: 'none', bytesIn: 0, bytesOut: 0 };
 }
 
 /** Whether some of the request's body has not arrived yet. */

@@ -1,17 +1,22 @@
-import { buffersPassed, drain, OciError, type Logger } from '@wharfie/shared';
+import { buffersPassed, drain, hasBody, OciError, type Logger } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { Stream } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { TLSSocket } from 'node:tls';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
 import { ownHeaders, requestHeaders, responseHeaders } from './headers.js';
 import { refuse } from './refuse.js';
-import { isUnreachable, type Upstream, type Upstreams } from './upstreams.js';
+import { crossed, hostOf, isUnreachable, type Upstream, type Upstreams } from './upstreams.js';
 
 interface Attempt {
   exchange: Exchange;
   upstream: Upstream;
   number: number;
   sent?: ClientRequest;
+  /** Some of the body may have been read, and cannot be read again. */
+  bodyBegun?: true;
   answered?: true;
 }
 
@@ -41,10 +46,6 @@ export class Forwarder {
   /** Sends the request with `token` as the one thing that says who asks, and answers the client, whatever comes. */
   forward(exchange: Exchange, token: string): void {
     const { request, response, id } = exchange;
-    request.on('data', (chunk: Buffer) => {
-      exchange.bytesIn += chunk.length;
-      buffersPassed(chunk.length);
-    });
     request.headers = requestHeaders(request, token, id) as IncomingMessage['headers'];
     response.once('close', () => {
       if (!response.writableFinished) this.#attempts.get(request)?.sent?.destroy();
@@ -54,11 +55,17 @@ export class Forwarder {
   }
 
   #attempt(exchange: Exchange, number: number): void {
-    const upstream = this.upstreams.next();
+    const { request, response, route } = exchange;
+    // An upload is known to all of them, but its own need not look it up.
+    const upstream = this.upstreams.next(route?.kind === 'upload' ? route.upload : undefined);
     const attempt: Attempt = { exchange, upstream, number };
-    this.#attempts.set(exchange.request, attempt);
-    const options = { target: upstream, agent: this.upstreams.agent(upstream) };
-    this.#proxy.web(exchange.request, exchange.response, options, (error) => {
+    this.#attempts.set(request, attempt);
+    const options = {
+      target: upstream,
+      agent: this.upstreams.agent(upstream),
+      ...(hasBody(request) && { buffer: bodyOnceConnected(attempt) }),
+    };
+    this.#proxy.web(request, response, options, (error) => {
       this.#onError(attempt, error);
     });
   }
@@ -76,12 +83,12 @@ export class Forwarder {
   }
 
   async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {
-    const { exchange, sent } = attempt;
-    const { request, response, id } = exchange;
+    const { exchange, upstream, sent } = attempt;
+    const { request, response, id, publicPath } = exchange;
     attempt.answered = true;
     // A registry that answers before it has read everything will not read the rest.
     const early = bodyOutstanding(exchange);
-    const headers = responseHeaders(answer, ownHeaders(id));
+    const headers = responseHeaders(answer, ownHeaders(id), hostOf(upstream), publicPath);
     response.writeHead(
       answer.statusCode ?? 502,
       answer.statusMessage,
@@ -113,11 +120,14 @@ export class Forwarder {
     const { exchange, upstream, number, sent } = attempt;
     // Once there is an answer, the connection's fate shows in the answer's own stream.
     if (attempt.answered || clientLeft(exchange) || this.#attempts.get(exchange.request) !== attempt) return;
-    const refused = isUnreachable(error);
-    if (refused) this.upstreams.refused(upstream);
     const { request, response } = exchange;
-    const repeatable = (request.method === 'GET' || request.method === 'HEAD') && !response.headersSent;
-    if (repeatable && this.upstreams.maySendAgain(error, sent, number)) {
+    const refused = isUnreachable(error);
+    if (refused) this.upstreams.refused(upstream, error);
+    const changesNothing = request.method === 'GET' || request.method === 'HEAD';
+    if (
+      (!attempt.bodyBegun && this.upstreams.mayTryAnother(error, number)) ||
+      (changesNothing && number === 1 && !response.headersSent && crossed(error, sent))
+    ) {
       this.#attempt(exchange, number + 1);
       return;
     }
@@ -125,6 +135,29 @@ export class Forwarder {
     request.unpipe();
     void refuse(exchange, refused ? unavailable() : badGateway());
   }
+}
+
+/** What http-proxy takes for the body: it is read only when there is a connection to send it on. */
+function bodyOnceConnected(attempt: Attempt): Stream {
+  const body = new Stream();
+  body.pipe = (sent) => {
+    sent.once('socket', (socket: Socket) => {
+      const begin = () => {
+        attempt.bodyBegun = true;
+        const { exchange } = attempt;
+        // Not before: whoever listens for data makes it flow.
+        exchange.request.on('data', (chunk: Buffer) => {
+          exchange.bytesIn += chunk.length;
+          buffersPassed(chunk.length);
+        });
+        exchange.request.pipe(sent);
+      };
+      if (socket.connecting) socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', begin);
+      else begin();
+    });
+    return sent;
+  };
+  return body;
 }
 
 export function unavailable(): OciError {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from 'vitest';
-import { requestHeaders } from './headers.js';
+import { requestHeaders, responseHeaders } from './headers.js';
 
 const asRequest = (method: string, headers: Record<string, string>) =>
   ({ method, headers }) as unknown as IncomingMessage;
@@ -39,5 +39,36 @@ describe('the head that the registry gets', () => {
     const headers = { connection: 'Range, content-length', range: 'bytes=0-1', 'content-length': '5', accept: '*/*' };
     const sent = requestHeaders(asRequest('PUT', headers), 'token', 'id');
     expect(sent).toEqual({ authorization: 'Bearer token', 'x-request-id': 'id', 'content-length': '5', accept: '*/*' });
+  });
+});
+
+describe('where the registry points to itself', () => {
+  const pointed = (name: string, value: string, publicPath = '') =>
+    responseHeaders(
+      { headers: {}, rawHeaders: [name, value] } as unknown as IncomingMessage,
+      {},
+      'r:5001',
+      publicPath,
+    )[1];
+
+  test.each([
+    ['Location', '/v2/a/blobs/x?y=z', '/v2/a/blobs/x?y=z'],
+    ['Location', 'http://r:5001/v2/a/blobs/x?y=z', '/v2/a/blobs/x?y=z'],
+    ['location', 'https://r:5001/v2/', '/v2/'],
+    ['Link', '</v2/_catalog?last=a&n=1>; rel="next"', '</v2/_catalog?last=a&n=1>; rel="next"'],
+    ['Link', '<http://r:5001/v2/_catalog?n=1>; rel="next"', '</v2/_catalog?n=1>; rel="next"'],
+  ])('it points to the door: %s: %s', (name, value, expected) => {
+    expect(pointed(name, value)).toBe(expected);
+    expect(pointed(name, value, '/hub')).toBe(expected.replace('/v2/', '/hub/v2/'));
+  });
+
+  test.each([
+    ['Location', 'https://swift.example/v1/a/b?temp_url_sig=x'],
+    ['Location', 'http://r:5001.evil/v2/'],
+    ['Location', 'http://r:5001@evil/v2/'],
+    ['Location', 'blobs/x'],
+    ['Content-Type', '/v2/'],
+  ])('anything else stays: %s: %s', (name, value) => {
+    expect(pointed(name, value, '/hub')).toBe(value);
   });
 });

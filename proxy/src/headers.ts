@@ -77,8 +77,17 @@ export function requestHeaders(request: IncomingMessage, token: string, requestI
   return result;
 }
 
-/** The registry's headers as the client gets them, in the letters that they came in. */
-export function responseHeaders(response: IncomingMessage, own: Readonly<Record<string, string>>): string[] {
+/**
+ * The registry's headers as the client gets them, in the letters that they came in. Where they point to the registry
+ * itself they point to the door instead, by a path alone: so they are right whatever the client calls the door.
+ * @param registryHost what the registry takes for its own host, as in `Host`
+ */
+export function responseHeaders(
+  response: IncomingMessage,
+  own: Readonly<Record<string, string>>,
+  registryHost: string,
+  publicPath: string,
+): string[] {
   const dropped = namedIn(response.headers.connection);
   for (const name of hopByHop) dropped.add(name);
   for (const name of Object.keys(own)) dropped.add(name.toLowerCase());
@@ -86,9 +95,17 @@ export function responseHeaders(response: IncomingMessage, own: Readonly<Record<
   const result = Object.entries(own).flat();
   for (let index = 0; index < raw.length; index += 2) {
     const [name = '', value = ''] = raw.slice(index, index + 2);
-    if (!dropped.has(name.toLowerCase())) result.push(name, value);
+    const lower = name.toLowerCase();
+    if (dropped.has(lower)) continue;
+    const points = lower === 'location' || lower === 'link';
+    result.push(name, points ? atTheDoor(value, registryHost, publicPath) : value);
   }
   return result;
+}
+
+function atTheDoor(value: string, registryHost: string, publicPath: string): string {
+  const [, bracket = '', host, path = ''] = /^(<?)(?:https?:\/\/([^/]*))?(\/.*)$/.exec(value) ?? [];
+  return path === '' || (host ?? registryHost) !== registryHost ? value : bracket + publicPath + path;
 }
 
 function namedIn(connection: string | undefined): Set<string> {

@@ -51,6 +51,7 @@ export interface Proxy {
 /** Serves the door: who asks, may they, then forward it with a signed identity that holds exactly that. */
 export function serve(server: Server, services: Services): Proxy {
   const { policy, passwords, upstreams, log, metrics, trusted } = services;
+  const publicPath = pathOf(services.publicUrl);
   const sign = identitySigner(services.secret);
   const tokens = new ClientTokens(services.secret, services.accounts);
   const drain = new Drain(server);
@@ -82,7 +83,7 @@ export function serve(server: Server, services: Services): Proxy {
   }
 
   function begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Exchange {
-    const exchange = beginExchange(request, response, { trusted, expectsContinue });
+    const exchange = beginExchange(request, response, { trusted, publicPath, expectsContinue });
     recordWhenOver(exchange, log, metrics);
     drain.watch(request, response);
     return exchange;
@@ -108,6 +109,11 @@ export function serve(server: Server, services: Services): Proxy {
     void refuse(exchange, new OciError('EXPECTATION_FAILED', 'the only expectation that is met is 100-continue'));
   });
   return drain;
+}
+
+/** What stands before `/v2/` in the addresses that clients use. */
+function pathOf(publicUrl: string | undefined): string {
+  return publicUrl === undefined ? '' : new URL(publicUrl).pathname.replace(/\/+$/, '');
 }
 
 /** What was not foreseen is a 500 with nothing but the request's id; the log has the rest. */

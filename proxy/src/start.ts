@@ -32,9 +32,6 @@ export interface RunningProxy {
   stop(reason: string): Promise<void>;
 }
 
-/** How long nothing may move on a connection with a request under way, in milliseconds. */
-const idle = 300_000;
-const headersTimeout = 60_000;
 /** How long the registry has for the question whether it is there, in milliseconds. */
 const probeTimeout = 2_000;
 
@@ -43,19 +40,20 @@ const probeTimeout = 2_000;
  * @throws SettingsError in one line; then nothing is left listening
  */
 export async function startProxy(settings: ProxySettings, register: Registry): Promise<RunningProxy> {
-  const { listen: address, data, tls: tlsFiles } = settings;
+  const { listen: address, data, tls: tlsFiles, idleTimeout: idle, maxConnections } = settings;
   const log = createLogger('proxy', { level: settings.logLevel, format: settings.logFormat });
   report(settings, log);
   const tls = tlsFiles && (await loadTls(tlsFiles));
   await ensureDataFolder(data);
   const upstreams = new Upstreams(settings.registries);
+  upstreams.watch(log);
   const closers: (() => unknown)[] = [
     () => {
       upstreams.close();
     },
   ];
   try {
-    const door = createDoor({ idle, headers: headersTimeout, ...(tls && { tls }) });
+    const door = createDoor({ idle, headers: settings.headersTimeout, maxConnections, ...(tls && { tls }) });
     const begin = holdRequests(door);
     await listen(door, address, 'WHARFIE_LISTEN');
     closers.push(() => {

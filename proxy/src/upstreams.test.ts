@@ -1,6 +1,6 @@
 import { SettingsError } from '@wharfie/shared';
 import { describe, expect, test } from 'vitest';
-import { parseUpstreams, Upstreams } from './upstreams.js';
+import { parseUpstreams, Upstreams, type Upstream } from './upstreams.js';
 
 const listen = { host: '127.0.0.1', port: 5001 };
 
@@ -28,14 +28,28 @@ describe('the registries', () => {
     },
   );
 
-  test('take turns, and one that refused a connection rests while there are others', () => {
+  test('take turns, and one that refused a connection gets nothing while there are others', () => {
     const [a, b] = parseUpstreams('http://a,http://b', listen);
     if (!a || !b) throw new Error('there are two');
     const upstreams = new Upstreams([a, b]);
     expect(new Set([upstreams.next(), upstreams.next()])).toEqual(new Set([a, b]));
-    upstreams.refused(a);
+    upstreams.refused(a, new Error('refused'));
     expect([upstreams.next(), upstreams.next()]).toEqual([b, b]);
-    upstreams.refused(b);
+    upstreams.refused(b, new Error('refused'));
     expect([a, b]).toContain(upstreams.next());
+  });
+
+  test('each keep what has one key, and only the keys of one that goes move', () => {
+    const all = parseUpstreams('http://a,http://b,unix:/run/c', listen);
+    const upstreams = new Upstreams(all);
+    const keys = Array.from({ length: 300 }, (_, index) => `upload ${index}`);
+    const before = keys.map((key) => upstreams.next(key));
+    expect(keys.map((key) => upstreams.next(key))).toEqual(before);
+    for (const upstream of all) expect(before.filter((one) => one === upstream).length).toBeGreaterThan(50);
+    const [gone] = all as [Upstream, Upstream, Upstream];
+    upstreams.refused(gone, new Error('refused'));
+    const after = keys.map((key) => upstreams.next(key));
+    expect(after).not.toContain(gone);
+    expect(after.filter((one, index) => one !== before[index] && before[index] !== gone)).toEqual([]);
   });
 });

@@ -1,4 +1,5 @@
-import { SettingsError, type ListenAddress } from '@wharfie/shared';
+import { formatListenAddress, SettingsError, type ListenAddress, type Logger } from '@wharfie/shared';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
@@ -7,8 +8,11 @@ import { connectPatiently } from './patient-socket.js';
 
 /** Below the registry's 75 s, so that we are the one to close an idle connection and no request meets a closed one. */
 const idleConnection = 60_000;
-/** How long a registry that refused a connection is left alone while there are others. */
-const restAfterRefusal = 5_000;
+/** How often each registry is asked whether it is there, and how long it has to answer, in milliseconds. */
+const checkEvery = 2_000;
+const checkTimeout = 5_000;
+/** A busy registry may answer late once. */
+const failuresAllowed = 1;
 
 /** Where one registry listens, as http-proxy and Node's client take it. */
 export interface Upstream {
@@ -46,22 +50,69 @@ class PatientAgent extends HttpAgent {
 export class Upstreams {
   readonly #http = new PatientAgent({ keepAlive: true, maxFreeSockets: 256, timeout: idleConnection });
   readonly #https = new HttpsAgent({ keepAlive: true, maxFreeSockets: 256, timeout: idleConnection });
-  readonly #resting = new Map<Upstream, number>();
+  readonly #down = new Set<Upstream>();
+  readonly #checks = new Set<NodeJS.Timeout>();
+  #log: Logger | undefined;
   #turn = 0;
 
   constructor(readonly all: readonly Upstream[]) {}
 
-  /** The next one in turn that did not refuse a connection just now. */
-  next(): Upstream {
-    const now = Date.now();
-    const awake = this.all.filter((upstream) => (this.#resting.get(upstream) ?? 0) <= now);
-    const candidates = awake.length > 0 ? awake : this.all;
-    return candidates[this.#turn++ % candidates.length] as Upstream;
+  /**
+   * The one that takes the next request, among those that are not known to be down. Requests with the same `key` go to
+   * the same one as long as it is up; others take turns.
+   */
+  next(key?: string): Upstream {
+    const up = this.all.filter((upstream) => this.isUp(upstream));
+    // When all seem to be down there is nothing to lose.
+    const candidates = up.length > 0 ? up : this.all;
+    const chosen = key === undefined ? this.#turn++ % candidates.length : heaviest(candidates, key);
+    return candidates[chosen] as Upstream;
   }
 
-  /** Remembers that no connection to `upstream` could be made. */
-  refused(upstream: Upstream): void {
-    this.#resting.set(upstream, Date.now() + restAfterRefusal);
+  isUp(upstream: Upstream): boolean {
+    return !this.#down.has(upstream);
+  }
+
+  /** Remembers that no connection to `upstream` could be made: it gets nothing until it answers a check. */
+  refused(upstream: Upstream, error: Error): void {
+    if (this.#down.has(upstream)) return;
+    this.#down.add(upstream);
+    this.#log?.error({ registry: nameOf(upstream), reason: error.message }, 'a registry is down and gets no requests');
+  }
+
+  /** Asks each registry again and again whether it is there, until `close`. */
+  watch(log: Logger, every = checkEvery): void {
+    this.#log = log;
+    for (const upstream of this.all) this.#watchOne(upstream, every, 0);
+  }
+
+  #watchOne(upstream: Upstream, every: number, failures: number): void {
+    const timer = setTimeout(() => {
+      void this.#check(upstream).then((problem) => {
+        // Closed while it was asked.
+        if (!this.#checks.delete(timer)) return;
+        const failed = problem === undefined ? 0 : failures + 1;
+        if (problem === undefined) this.#answered(upstream);
+        else if (isUnreachable(problem) || failed > failuresAllowed) this.refused(upstream, problem);
+        this.#watchOne(upstream, every, failed);
+      });
+    }, every).unref();
+    this.#checks.add(timer);
+  }
+
+  /** Any answer but a failure counts: a registry that refuses us for want of a token is there. */
+  async #check(upstream: Upstream): Promise<Error | undefined> {
+    try {
+      const { answer } = this.#ask(upstream, '/v2/', {}, AbortSignal.timeout(checkTimeout));
+      const { statusCode = 0 } = (await answer).resume();
+      return statusCode < 500 ? undefined : new Error(`it answers ${statusCode}`);
+    } catch (error) {
+      return error as Error;
+    }
+  }
+
+  #answered(upstream: Upstream): void {
+    if (this.#down.delete(upstream)) this.#log?.info({ registry: nameOf(upstream) }, 'a registry is up again');
   }
 
   agent({ protocol }: Upstream): HttpAgent {
@@ -72,29 +123,59 @@ export class Upstreams {
   async get(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
     for (let attempt = 1; ; attempt++) {
       const upstream = this.next();
-      const options = { ...upstream, path, headers, signal, agent: this.agent(upstream) };
-      const sent = (upstream.protocol === 'https:' ? httpsRequest : httpRequest)(options).end();
+      const { sent, answer } = this.#ask(upstream, path, headers, signal);
       try {
-        const [answer] = (await once(sent, 'response')) as [IncomingMessage];
-        return answer;
+        return await answer;
       } catch (error) {
-        if (isUnreachable(error)) this.refused(upstream);
-        if (!this.maySendAgain(error as Error, sent, attempt)) throw error;
+        if (isUnreachable(error)) this.refused(upstream, error as Error);
+        if (!this.mayTryAnother(error, attempt) && !(attempt === 1 && crossed(error as Error, sent))) throw error;
       }
     }
   }
 
-  /** Whether a request without a body that changes nothing may be sent once more, because none can have answered it. */
-  maySendAgain(error: NodeJS.ErrnoException, sent: ClientRequest | undefined, attempt: number): boolean {
-    if (isUnreachable(error)) return attempt < this.all.length;
-    // The registry closed an idle connection in the moment in which we used it.
-    return attempt === 1 && error.code === 'ECONNRESET' && sent?.reusedSocket === true;
+  /** Whether a request of which nothing was sent may go to another registry. */
+  mayTryAnother(error: unknown, attempt: number): boolean {
+    return isUnreachable(error) && attempt < this.all.length;
   }
 
   close(): void {
+    for (const timer of this.#checks) clearTimeout(timer);
+    this.#checks.clear();
     this.#http.destroy();
     this.#https.destroy();
   }
+
+  #ask(upstream: Upstream, path: string, headers: Record<string, string>, signal: AbortSignal) {
+    const options = { ...upstream, path, headers, signal, agent: this.agent(upstream) };
+    const sent = (upstream.protocol === 'https:' ? httpsRequest : httpRequest)(options).end();
+    return { sent, answer: once(sent, 'response').then(([answer]) => answer as IncomingMessage) };
+  }
+}
+
+/** Whether the registry closed an idle connection in the moment in which we used it, so that it cannot have answered. */
+export function crossed(error: NodeJS.ErrnoException, sent: ClientRequest | undefined): boolean {
+  return error.code === 'ECONNRESET' && sent?.reusedSocket === true;
+}
+
+/** How a registry is called in the log and in metrics. */
+export function nameOf({ protocol, hostname, port, socketPath }: Upstream): string {
+  if (socketPath !== undefined) return formatListenAddress({ path: socketPath });
+  return `${protocol}//${formatListenAddress({ host: hostname, port })}`;
+}
+
+/** What `upstream` reads as `Host`. */
+export function hostOf({ protocol, hostname, port }: Upstream): string {
+  return new URL(`${protocol}//${formatListenAddress({ host: hostname, port })}`).host;
+}
+
+/** Rendezvous hashing: when one of them goes or comes, only its own keys move. */
+function heaviest(upstreams: readonly Upstream[], key: string): number {
+  const weights = upstreams.map((upstream) =>
+    createHash('sha1')
+      .update(`${nameOf(upstream)} ${key}`)
+      .digest('hex'),
+  );
+  return weights.reduce((best, weight, index) => (weight > (weights[best] ?? '') ? index : best), 0);
 }
 
 /**

@@ -285,6 +285,36 @@ describe('what the client sees', () => {
   });
 });
 
+describe('a door below a path', () => {
+  test('takes requests with that path and without it, and points to itself with it', async () => {
+    const door = await openDoor({
+      publicUrl: 'https://hub.example/hub/',
+      registry: (incoming, response) => {
+        if (incoming.url?.startsWith('/v2/_catalog')) {
+          response.setHeader('Link', '</v2/_catalog?n=1000&last=team/b>; rel="next"');
+          response.end('{"repositories":["team/a","team/b"]}');
+        } else response.writeHead(202, { Location: '/v2/team/app/blobs/uploads/x?_state=y' }).end();
+      },
+    });
+    for (const prefix of ['/hub', '']) {
+      const answer = await ask(door, 'POST', `${prefix}/v2/team/app/blobs/uploads/`, basic('bob'));
+      expect([answer.status, answer.headers.location]).toEqual([202, '/hub/v2/team/app/blobs/uploads/x?_state=y']);
+      const catalog = await ask(door, 'GET', `${prefix}/v2/_catalog?n=1`, basic('bob'));
+      expect(catalog.headers['link']).toBe('</hub/v2/_catalog?n=1&last=team%2Fa>; rel="next"');
+    }
+    expect(new Set(door.asked.map(({ url }) => url?.split('?')[0]))).toEqual(
+      new Set(['/v2/team/app/blobs/uploads/', '/v2/_catalog']),
+    );
+  });
+
+  test('is nowhere else', async () => {
+    const door = await openDoor({ publicUrl: 'https://hub.example/hub/' });
+    for (const path of ['/hub', '/hub/hub/v2/', '/hubv2/', '/other/v2/', '/hub//v2/']) {
+      expect((await ask(door, 'GET', path, basic('bob'))).status, path).toBe(404);
+    }
+  });
+});
+
 describe('the log', () => {
   test('has one line a request, and no secrets', async () => {
     const door = await openDoor();

@@ -73,6 +73,9 @@ interface DoorSettings {
   upstreams?: readonly Upstream[];
   trusted?: string;
   publicUrl?: string;
+  maxConnections?: number;
+  /** Milliseconds between two checks of the registries; none when not given. */
+  checkEvery?: number;
 }
 
 /** A door with a registry behind it that answers as it is told; both end with the test. */
@@ -93,8 +96,9 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
   const passwords = new Verifier(accounts);
   const upstreams = new Upstreams(settings.upstreams ?? [upstreamAt(upstream)]);
   const log: Record<string, unknown>[] = [];
+  if (settings.checkEvery !== undefined) upstreams.watch(recordingLogger(log), settings.checkEvery);
   const metrics = new Registry();
-  const server = createDoor({ idle, headers });
+  const server = createDoor({ idle, headers, maxConnections: settings.maxConnections ?? 1000 });
   const proxy = serve(server, {
     passwords,
     accounts,

@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { describe, expect, test, vi } from 'vitest';
 import { basic, dial, heard, hears, openDoor, speak } from './harness.js';
 
 const authorization = `Authorization: ${basic('bob').Authorization}`;
@@ -122,4 +123,31 @@ test('a connection stays for the next request, refused or not', async () => {
     socket.write(`GET /v2/ HTTP/1.1\r\nHost: x\r\n${line}\r\n\r\n`);
     expect(await hears(socket, /\}$/)).toMatch(/\r\nConnection: keep-alive\r\n/);
   }
+});
+
+test('connections on top of those that are allowed are turned away, and others go on', async () => {
+  const door = await openDoor({ maxConnections: 2 });
+  const [first, second] = [dial(door), dial(door)];
+  await Promise.all([once(first, 'connect'), once(second, 'connect')]);
+  expect(await heard(dial(door))).toBe('');
+  first.write(`GET /v2/ HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`);
+  expect(await hears(first, /\}$/)).toMatch(/^HTTP\/1\.1 200 /);
+  second.destroy();
+  await vi.waitFor(async () => {
+    expect(await speak(door, `GET /v2/ HTTP/1.1\r\nHost: x\r\n${authorization}\r\nConnection: close\r\n\r\n`)).toMatch(
+      /^HTTP\/1\.1 200 /,
+    );
+  });
+});
+
+test('heads that never end hold their connections only for a while, and keep nobody out meanwhile', async () => {
+  const door = await openDoor({ headers: 100 });
+  const slow = Array.from({ length: 50 }, () => {
+    const socket = dial(door);
+    socket.write('GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ');
+    return heard(socket);
+  });
+  const line = `GET /v2/ HTTP/1.1\r\nHost: x\r\n${authorization}\r\nConnection: close\r\n\r\n`;
+  expect(await speak(door, line)).toMatch(/^HTTP\/1\.1 200 /);
+  for (const said of await Promise.all(slow)) expectEnvelope(said, 408);
 });

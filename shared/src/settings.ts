@@ -154,6 +154,25 @@ export function settingsTable(environment: Environment) {
       fallback: '30',
       description: 'seconds that requests under way get to end when the service is told to stop',
     },
+    idleTimeout: {
+      variables: ['WHARFIE_IDLE_TIMEOUT'],
+      schema: duration,
+      fallback: '5m',
+      description:
+        'how long nothing may move on a connection with a request under way; an upload as such may take any time',
+    },
+    headersTimeout: {
+      variables: ['WHARFIE_HEADERS_TIMEOUT'],
+      schema: duration,
+      fallback: '60s',
+      description: 'how long the head of a request may take to arrive',
+    },
+    maxConnections: {
+      variables: ['WHARFIE_MAX_CONNECTIONS'],
+      schema: wholeNumber(1, 1_000_000),
+      fallback: '10000',
+      description: 'clients connected at a time; who comes on top is turned away',
+    },
     uploadLifetime: {
       variables: ['WHARFIE_UPLOAD_LIFETIME'],
       schema: duration,
@@ -174,8 +193,13 @@ export function settingsTable(environment: Environment) {
     },
     publicUrl: {
       variables: ['WHARFIE_PUBLIC_URL'],
-      schema: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).optional(),
-      description: 'the address that clients use, when another proxy stands in front',
+      schema: z
+        .url({ protocol: /^https?$/, error: 'must be an http or https address' })
+        .regex(/^[^?#]*$/, 'must not have a query or a fragment')
+        .regex(/^\w+:\/\/[^/]+(?!\/v2(\/|$))/, 'must end before /v2/, which clients add by themselves')
+        .optional(),
+      description:
+        'the address that clients use, when another proxy stands in front; its path, if any, stands before `/v2/`',
     },
     trustedProxies: {
       variables: ['WHARFIE_TRUSTED_PROXIES'],
