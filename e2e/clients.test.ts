@@ -18,7 +18,7 @@ rules:
     pull: [${whoever}]
 `;
 
-// docs/access.md has what is held here as a table.
+// docs/clients.md has what is held here as a table.
 describe.each(tools)('$name', (tool) => {
   describeWith([...tool.needs, 'skopeo'], 'as a client', () => {
     let wharfie: Wharfie;

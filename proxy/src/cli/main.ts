@@ -1,27 +1,13 @@
-import { Command, CommanderError } from 'commander';
-import { addAccessCommands } from './access.js';
-import { examples, say } from './output.js';
+import { CommanderError, type Command } from 'commander';
+import { say } from './output.js';
+import { createProgram } from './program.js';
 import { Refused } from './refused.js';
-import { addUserCommands } from './users.js';
 
 // What the shell sees, as grep has it: 0 yes, 1 no, 2 no answer.
 const refused = 1;
 const wrong = 2;
 
-const program = new Command('wharfie')
-  .description('Accounts and access of a Wharfie registry. The files are in WHARFIE_DATA, by default ./data.')
-  .addHelpText(
-    'after',
-    examples('wharfie users add bob', "wharfie access grant bob push 'team/**'", 'wharfie users --help'),
-  )
-  .exitOverride()
-  .configureOutput({
-    outputError: () => {
-      // Said below, on one line.
-    },
-  });
-addUserCommands(program);
-addAccessCommands(program);
+const program = createProgram();
 
 try {
   await program.parseAsync();

@@ -1,0 +1,23 @@
+import { Command } from 'commander';
+import { addAccessCommands } from './access.js';
+import { examples } from './output.js';
+import { addUserCommands } from './users.js';
+
+/** `wharfie` with all its commands; docs/commands.md is written from it. */
+export function createProgram(): Command {
+  const program = new Command('wharfie')
+    .description('Accounts and access of a Wharfie registry. The files are in WHARFIE_DATA, by default ./data.')
+    .addHelpText(
+      'after',
+      examples('wharfie users add bob', "wharfie access grant bob push 'team/**'", 'wharfie users --help'),
+    )
+    .exitOverride()
+    .configureOutput({
+      outputError: () => {
+        // Said below, on one line.
+      },
+    });
+  addUserCommands(program);
+  addAccessCommands(program);
+  return program;
+}
