@@ -59,11 +59,19 @@ describeWith(['swift'], 'when Swift goes wrong', () => {
   });
 
   it('loses nothing when an answer is lost after the work was done', async () => {
-    for (const name of ['begun', '/0/x', '/0/y', '/0/proposal', '/decision', '00000001']) {
+    const cases = [
+      ['begun', driver],
+      ['/at/0', driver],
+      ...['/0/conflict', '/1/x', '/1/y', '/1/proposal', '/decision', '00000001'].map(
+        // Who did not begin an upload has to ask more.
+        (name) => [name, impatient(swift)] as const,
+      ),
+    ] as const;
+    for (const [name, appending] of cases) {
       const upload = randomUUID();
       await swift.faults({ method: 'PUT', path: name, status: 503, after: true, times: 1 });
       await driver.beginUpload(upload, signal);
-      expect(await driver.appendUpload(upload, 0, pieces('abc'), signal)).toBe(3);
+      expect(await appending.appendUpload(upload, 0, pieces('abc'), signal)).toBe(3);
       await swift.faults();
       expect(await impatient(swift).uploadSize(upload, signal)).toBe(3);
       await driver.commitUpload(upload, 3, `t/${upload}`, signal);

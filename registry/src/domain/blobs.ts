@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Digest } from '@wharfie/shared';
 import { OciError } from '@wharfie/shared';
+import { LRUCache } from 'lru-cache';
 import type { Part, StorageDriver } from '../storage/storage-driver.js';
 import { PathNotFound } from '../storage/storage-driver.js';
 import { blobPath, layerLinkPath, linkContent, parseLink } from './layout.js';
@@ -14,8 +15,19 @@ export interface Blob {
   stored: Digest;
 }
 
+/**
+ * How long (milliseconds) the bytes of a blob are taken to be where they were. Only a garbage collection removes them, and
+ * must not run during a push. A link, which a client can delete, is asked for every time.
+ */
+const memory = { max: 10_000, ttl: 30_000 };
+
 /** Content by digest. It is stored once, and can be pulled only from the repositories that link it. */
 export class Blobs {
+  /** Sizes of those that were asked for. */
+  readonly #sizes = new LRUCache<Digest, number>(memory);
+  /** Those whose bytes came through this process. */
+  readonly #stored = new LRUCache<Digest, true>(memory);
+
   constructor(private readonly storage: StorageDriver) {}
 
   /** @throws OciError BLOB_UNKNOWN */
@@ -25,32 +37,57 @@ export class Blobs {
 
   /** A blob that `repository` links, or undefined. */
   async find(repository: string, digest: Digest, signal: AbortSignal): Promise<Blob | undefined> {
-    // Both are asked for at once: the link nearly always holds the digest that names it.
-    const [link, direct] = await Promise.all([
-      this.storage.get(layerLinkPath(repository, digest), signal).catch(missingAs(undefined)),
-      this.storage.stat(blobPath(digest), signal).catch(missingAs(undefined)),
-    ]);
-    // distribution links a sha512 digest to the sha256 under which it keeps the bytes.
-    const stored = link && parseLink(link);
+    const stored = await this.#linked(repository, digest, signal);
     if (!stored) return undefined;
-    const info =
-      stored === digest ? direct : await this.storage.stat(blobPath(stored), signal).catch(missingAs(undefined));
-    return info && { size: info.size, stored };
+    const size = this.#sizes.get(stored) ?? (await this.#stat(stored, signal));
+    return size === undefined ? undefined : { size, stored };
   }
 
-  /** The bytes of a blob, or a part of them. */
-  read(blob: Blob, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
-    return this.storage.read(blobPath(blob.stored), part, signal);
+  /** Whether `repository` links a blob whose bytes are there: a memory of others does not count, as on it more is built. */
+  async has(repository: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const stored = await this.#linked(repository, digest, signal);
+    return stored !== undefined && (await this.exists(stored, signal));
+  }
+
+  /** The bytes of a blob, or a part of them. @throws OciError BLOB_UNKNOWN when they were removed a moment ago */
+  async read({ stored }: Blob, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
+    try {
+      return await this.storage.read(blobPath(stored), part, signal);
+    } catch (error) {
+      if (!(error instanceof PathNotFound)) throw error;
+      this.#sizes.delete(stored);
+      throw new OciError('BLOB_UNKNOWN', `the bytes of ${stored} are gone; push the blob again`, { digest: stored });
+    }
   }
 
   /** Whether the bytes of a blob are in the storage, whichever repository links them. */
-  exists(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    return this.storage.stat(blobPath(digest), signal).then(() => true, missingAs(false));
+  async exists(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    return this.#stored.has(digest) || (await this.#stat(digest, signal)) !== undefined;
+  }
+
+  /** Makes a blob of `repository` of bytes that were just stored. */
+  async add(repository: string, digest: Digest, signal: AbortSignal): Promise<void> {
+    this.#stored.set(digest, true);
+    await this.link(repository, digest, signal);
   }
 
   /** Lets a blob be pulled from `repository`. Its bytes must be in the storage. */
   link(repository: string, digest: Digest, signal: AbortSignal): Promise<void> {
     return this.storage.put(layerLinkPath(repository, digest), linkContent(digest), signal);
+  }
+
+  /** The digest under which the storage has what `repository` calls `digest`, or undefined. */
+  async #linked(repository: string, digest: Digest, signal: AbortSignal): Promise<Digest | undefined> {
+    const link = await this.storage.get(layerLinkPath(repository, digest), signal).catch(missingAs(undefined));
+    // distribution links a sha512 digest to the sha256 under which it keeps the bytes.
+    return link && parseLink(link);
+  }
+
+  async #stat(stored: Digest, signal: AbortSignal): Promise<number | undefined> {
+    const info = await this.storage.stat(blobPath(stored), signal).catch(missingAs(undefined));
+    if (info) this.#sizes.set(stored, info.size);
+    else this.#sizes.delete(stored);
+    return info?.size;
   }
 
   /** Takes a blob out of this repository alone; its bytes stay until garbage collection. @throws OciError BLOB_UNKNOWN */

@@ -1,5 +1,6 @@
 import type { Digest, Reference } from '@wharfie/shared';
 import { OciError, algorithmOf, digestOf } from '@wharfie/shared';
+import { LRUCache } from 'lru-cache';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
 import { blobPath, linkContent, parseLink, revisionLinkPath, revisionPath } from './layout.js';
@@ -13,6 +14,14 @@ import type { Tags } from './tags.js';
 
 /** Calls to the storage that one request has under way at most. */
 const concurrency = 16;
+/** Bytes of manifests that are remembered. */
+const memorySize = 16 * 1024 * 1024;
+
+interface Known {
+  content: Buffer;
+  mediaType: string;
+  subject?: Digest;
+}
 
 export interface StoredManifest {
   digest: Digest;
@@ -22,6 +31,12 @@ export interface StoredManifest {
 
 /** Manifests of a repository: kept as the bytes that came, found by digest or by tag. */
 export class Manifests {
+  /** What is under a digest never changes; whether a repository has it is asked for every time. */
+  readonly #known = new LRUCache<Digest, Known>({
+    maxSize: memorySize,
+    sizeCalculation: ({ content }) => content.length + 500,
+  });
+
   constructor(
     private readonly storage: StorageDriver,
     private readonly blobs: Blobs,
@@ -32,9 +47,9 @@ export class Manifests {
   /** @throws OciError MANIFEST_UNKNOWN, also when there is no such repository */
   async get(repository: string, reference: Reference, signal: AbortSignal): Promise<StoredManifest> {
     const digest = reference.digest ?? (await this.tags.find(repository, reference.tag, signal));
-    const content = digest && (await this.#content(repository, digest, signal));
-    if (!content) throw unknown(repository, reference);
-    return { digest, content, mediaType: describeStored(content).mediaType };
+    const found = digest && (await this.#find(repository, digest, signal));
+    if (!found) throw unknown(repository, reference);
+    return { digest, content: found.content, mediaType: found.mediaType };
   }
 
   /**
@@ -59,6 +74,7 @@ export class Manifests {
 
     await this.storage.put(blobPath(digest), content, signal);
     await this.storage.put(revisionLinkPath(repository, digest), linkContent(digest), signal);
+    this.#known.set(digest, { content, ...describeStored(content) });
     const { subject } = manifest;
     if (subject) await this.referrers.add(repository, subject, referrerOf(digest, content.length, manifest), signal);
     const names = reference.tag === undefined ? tags : [reference.tag];
@@ -73,8 +89,8 @@ export class Manifests {
       return;
     }
     const { digest } = reference;
-    const content = await this.#content(repository, digest, signal);
-    if (!content) throw unknown(repository, reference);
+    const found = await this.#find(repository, digest, signal);
+    if (!found) throw unknown(repository, reference);
     // The manifest goes last: whatever interrupts this, the same request completes it.
     await mapLimited(this.tags.all(repository, '', 1000, signal), concurrency, async (tag) => {
       if ((await this.tags.find(repository, tag, signal)) !== digest) return;
@@ -82,34 +98,41 @@ export class Manifests {
         if (!(error instanceof OciError)) throw error;
       });
     });
-    const { subject } = describeStored(content);
+    const { subject } = found;
     if (subject) await this.referrers.remove(repository, subject, digest, signal);
-    const found = await this.storage
+    const deleted = await this.storage
       .delete(revisionPath(repository, digest), signal)
       .then(() => true, missingAs(false));
-    if (!found) throw unknown(repository, reference);
+    if (!deleted) throw unknown(repository, reference);
   }
 
-  /** The bytes of a manifest that this repository links. */
-  async #content(repository: string, digest: Digest, signal: AbortSignal): Promise<Buffer | undefined> {
-    const [link, direct] = await Promise.all([
-      this.storage.get(revisionLinkPath(repository, digest), signal).catch(missingAs(undefined)),
-      this.storage.get(blobPath(digest), signal).catch(missingAs(undefined)),
-    ]);
+  /** A manifest that this repository links. */
+  async #find(repository: string, digest: Digest, signal: AbortSignal): Promise<Known | undefined> {
+    const link = await this.storage.get(revisionLinkPath(repository, digest), signal).catch(missingAs(undefined));
     const stored = link && parseLink(link);
-    if (!stored) return undefined;
-    return stored === digest ? direct : this.storage.get(blobPath(stored), signal).catch(missingAs(undefined));
+    return stored && this.#read(stored, signal);
+  }
+
+  async #read(digest: Digest, signal: AbortSignal): Promise<Known | undefined> {
+    const known = this.#known.get(digest);
+    if (known) return known;
+    const content = await this.storage.get(blobPath(digest), signal).catch(missingAs(undefined));
+    if (!content) return undefined;
+    const found = { content, ...describeStored(content) };
+    // What is damaged may be whole the next time.
+    if (digestOf(content, algorithmOf(digest)) === digest) this.#known.set(digest, found);
+    return found;
   }
 
   async #checkContents(repository: string, { blobs, children }: Manifest, signal: AbortSignal): Promise<void> {
     const missing: Digest[] = [];
     await mapLimited(blobs, concurrency, async (digest) => {
-      if (!(await this.blobs.find(repository, digest, signal))) missing.push(digest);
+      if (!(await this.blobs.has(repository, digest, signal))) missing.push(digest);
     });
     await mapLimited(children, concurrency, async (digest) => {
       const there =
         (await this.storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false))) ||
-        (await this.blobs.find(repository, digest, signal));
+        (await this.blobs.has(repository, digest, signal));
       if (!there) missing.push(digest);
     });
     if (missing.length > 0) {

@@ -65,7 +65,7 @@ export class Uploads {
    * @throws OciError BLOB_UPLOAD_UNKNOWN, SIZE_INVALID
    */
   async append(upload: Upload, chunk: Chunk, signal: AbortSignal): Promise<Upload> {
-    const current = await this.#standingAt(upload, chunk.range?.start ?? upload.size, signal);
+    const current = await this.#onwardFrom(upload, chunk, signal);
     const single = current.size === 0 && !chunk.range;
     const hash = single ? fastHash(current.algorithm) : await this.#resume(current, signal);
     return this.#append(current, chunk, hash, signal);
@@ -77,22 +77,21 @@ export class Uploads {
    * @throws UploadOffsetError the upload stays as it is
    */
   async finish(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
-    const start = chunk?.range?.start ?? upload.size;
-    const current = await this.#standingAt(upload, start, signal);
+    const current = await this.#onwardFrom(upload, chunk, signal);
     if (current.size === 0) {
-      await this.#storeWhole(current, digest, chunk, signal);
+      await this.#storeWhole(await this.#standingAt(current, 0, signal), digest, chunk, signal);
     } else {
       const whole = chunk ? await this.#append(current, chunk, await this.#resume(current, signal), signal) : current;
       await this.#verify(whole, digest, signal);
       await this.#orMoved(whole, this.storage.commitUpload(whole.id, whole.size, blobPath(digest), signal), signal);
     }
-    await this.blobs.link(upload.repository, digest, signal);
+    await this.blobs.add(upload.repository, digest, signal);
   }
 
   /** A blob that came in one request, without an upload. @throws OciError DIGEST_INVALID */
   async store(repository: string, digest: Digest, chunk: Chunk, signal: AbortSignal): Promise<void> {
     await this.#write(digest, chunk, signal);
-    await this.blobs.link(repository, digest, signal);
+    await this.blobs.add(repository, digest, signal);
   }
 
   /**
@@ -100,8 +99,7 @@ export class Uploads {
    * @param from the other repository; undefined when every repository may be the one
    */
   async mount(repository: string, digest: Digest, from: string | undefined, signal: AbortSignal): Promise<boolean> {
-    const found =
-      from === undefined ? await this.blobs.exists(digest, signal) : await this.blobs.find(from, digest, signal);
+    const found = await (from === undefined ? this.blobs.exists(digest, signal) : this.blobs.has(from, digest, signal));
     if (!found) return false;
     await this.blobs.link(repository, digest, signal);
     return true;
@@ -110,6 +108,12 @@ export class Uploads {
   /** @throws OciError BLOB_UPLOAD_UNKNOWN */
   async cancel(upload: Upload, signal: AbortSignal): Promise<void> {
     await this.#orUnknown(upload, this.storage.cancelUpload(upload.id, signal));
+  }
+
+  /** The upload where `chunk` begins. When the Location says so too, the storage is not asked: it sees to that by itself. */
+  async #onwardFrom(upload: Upload, chunk: Chunk | undefined, signal: AbortSignal): Promise<Upload> {
+    const start = chunk?.range?.start ?? upload.size;
+    return start === upload.size ? upload : this.#standingAt(upload, start, signal);
   }
 
   async #standingAt(upload: Upload, offset: number, signal: AbortSignal): Promise<Upload> {
@@ -155,7 +159,7 @@ export class Uploads {
     try {
       checkDigest(await this.#digest(upload, algorithmOf(digest), signal), digest);
     } catch (error) {
-      await this.cancel(upload, signal);
+      await this.cancel(await this.#standingAt(upload, upload.size, signal), signal);
       throw error;
     }
   }

@@ -17,7 +17,7 @@ export async function copySegment(
   signal: AbortSignal,
 ): Promise<void> {
   const from = `/${[client.container, ...source.split('/')].map(encodeURIComponent).join('/')}`;
-  const headers = { ...octets, 'x-copy-from': from, 'if-match': etag };
+  const headers = { ...octets, 'x-copy-from': from, 'x-fresh-metadata': 'true', 'if-match': etag };
   const answer = await client.send({ method: 'PUT', name, headers, accept: [201, 304, 404, 412] }, signal);
   if (answer.status !== 201 || bare(answer.header('etag')) !== etag)
     throw new StorageUnavailable(`${source} could not be copied (${answer.status})`);

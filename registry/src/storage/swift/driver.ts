@@ -116,7 +116,7 @@ export class SwiftDriver implements StorageDriver {
   }
 
   async uploadSize(upload: string, signal: AbortSignal): Promise<number> {
-    return (await this.#uploads.state(upload, signal)).size;
+    return (await this.#uploads.state(upload, {}, signal)).size;
   }
 
   appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
@@ -124,7 +124,7 @@ export class SwiftDriver implements StorageDriver {
   }
 
   async readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
-    await this.#uploads.state(upload, signal);
+    await this.#uploads.state(upload, { acknowledged: length, enough: length }, signal);
     return Readable.from(this.#uploads.read(upload, length, signal), { objectMode: false, signal });
   }
 

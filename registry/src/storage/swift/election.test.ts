@@ -30,41 +30,60 @@ function registersOf(shared: Map<string, Value>, dead: () => boolean = () => fal
   };
 }
 
+/** Takes part as the favourite, or as anybody. */
+function vote(registers: Registers<Value>, id: string, favourite: boolean): Promise<Value> {
+  return new Election(registers, id, favourite).decide({ id }, signal);
+}
+
 describe('an election', () => {
-  it('gives one without rivals what it wants, in one round', async () => {
+  it('gives a favourite without rivals what it wants, by its proposal alone', async () => {
     const shared = new Map<string, Value>();
-    const winner = await new Election(registersOf(shared), 'a').decide({ id: 'a' }, signal);
-    expect(winner).toEqual({ id: 'a' });
-    expect([...shared.keys()].filter((register) => register.startsWith('1/'))).toEqual([]);
+    const election = new Election(registersOf(shared), 'a', true);
+    expect(await election.decide({ id: 'a' }, signal)).toEqual({ id: 'a' });
+    expect(election.contested).toBe(false);
+    expect([...shared.keys()]).toEqual(['0/proposal']);
+  });
+
+  it('gives anybody else without rivals what it wants, in one more round', async () => {
+    const shared = new Map<string, Value>();
+    const election = new Election(registersOf(shared), 'a', false);
+    expect(await election.decide({ id: 'a' }, signal)).toEqual({ id: 'a' });
+    expect(election.contested).toBe(true);
+    expect([...shared.keys()].filter((register) => register.startsWith('2/'))).toEqual([]);
     expect(shared.get('decision')).toEqual({ id: 'a' });
   });
 
-  it('gives many at once the same one of them', async () => {
+  it.each(['with', 'without'])('gives many at once the same one of them, %s a favourite', async (kind) => {
     for (let trial = 0; trial < 30; trial += 1) {
       const shared = new Map<string, Value>();
       const ids = Array.from({ length: 2 + (trial % 5) }, (_, index) => `candidate ${index}`);
-      const winners = await Promise.all(ids.map((id) => new Election(registersOf(shared), id).decide({ id }, signal)));
+      const winners = await Promise.all(
+        ids.map(async (id, index) => {
+          await delay(Math.random() * 6);
+          return vote(registersOf(shared), id, kind === 'with' && index === 0);
+        }),
+      );
       expect(new Set(winners.map(({ id }) => id)).size).toBe(1);
       expect(ids).toContain(winners[0]?.id);
       expect(shared.get('decision')).toEqual(winners[0]);
     }
   });
 
-  it('waits for nobody who stopped on the way, and agrees with whatever that one decided', async () => {
-    for (let steps = 0; steps < 26; steps += 1) {
+  it.each([
+    ['a favourite', true],
+    ['anybody', false],
+  ])('waits for nobody, not for %s, and agrees with whatever that one decided', async (_, favourite) => {
+    for (let steps = 0; steps < 30; steps += 1) {
       const shared = new Map<string, Value>();
       let left = steps;
       let decided: Value | undefined;
-      const first = new Election(
-        registersOf(shared, () => (left -= 1) < 0),
-        'first',
-      );
-      void first.decide({ id: 'first' }, signal).then((winner) => {
+      const dying = registersOf(shared, () => (left -= 1) < 0);
+      void vote(dying, 'first', favourite).then((winner) => {
         decided = winner;
       });
       await delay(steps * 2);
-      const second = await new Election(registersOf(shared), 'second').decide({ id: 'second' }, signal);
-      const third = await new Election(registersOf(shared), 'third').decide({ id: 'third' }, signal);
+      const second = await vote(registersOf(shared), 'second', false);
+      const third = await vote(registersOf(shared), 'third', false);
       expect(third).toEqual(second);
       if (decided) expect(decided).toEqual(second);
     }

@@ -7,6 +7,7 @@ import { checkPath } from '../storage-driver.js';
  *   <prefix>/files/<path>                                          an object
  * * <prefix>/files/wharfie/uploads/<upload>/…                      what is known of an upload
  * * <prefix>/segments/wharfie/<upload>/<attempt>/<number>          its bytes, later those of a large object
+ * * <prefix>/segments/wharfie/<upload>/at/<offset>                 the first proposal for what stands there, or its bytes
  * * <prefix>/segments/wharfie/<upload>/committed                   the path of that large object
  */
 export class Names {
@@ -34,6 +35,11 @@ export class Names {
   segments(upload: string): string {
     checkPath(upload);
     return this.#below(`segments/wharfie/${upload}/`);
+  }
+
+  /** What is proposed first for an offset: bytes as they are, or a description of segments. */
+  proposal(upload: string, offset: number): string {
+    return `${this.segments(upload)}at/${offset}`;
   }
 
   /** As distribution joins them: https://github.com/distribution/distribution/blob/v2.8.2/registry/storage/driver/swift/swift.go */

@@ -32,8 +32,9 @@ export async function putSmall(
   name: string,
   content: Uint8Array,
   signal: AbortSignal,
+  more: Record<string, string> = {},
 ): Promise<void> {
-  const headers = { 'content-type': 'application/octet-stream', etag: md5(content) };
+  const headers = { 'content-type': 'application/octet-stream', etag: md5(content), ...more };
   await client.send({ method: 'PUT', name, headers, body: content, accept: written }, signal);
 }
 

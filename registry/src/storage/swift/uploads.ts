@@ -13,24 +13,16 @@ import { listAll } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
 import { exists, getSmall, putSmall, putStream, removeAll } from './objects.js';
-
-/** What one append brought. A mark in an election has no segments. */
-interface Step {
-  id: string;
-  segments?: Segment[];
-}
+import { registersOf, type Step } from './registers.js';
 
 interface State {
   size: number;
   segments: Segment[];
-  /** Appends so far. */
-  steps: number;
+  /** All proposals so far, when the whole upload came to this process and no rival was seen. */
+  proposals?: string[] | undefined;
 }
 
-/** A state that was read within this time (milliseconds) serves the next step of the same request. */
-const recent = 1000;
-/** Registers that an election without rivals leaves. */
-const quiet = 4;
+const empty: State = { size: 0, segments: [] };
 
 export interface UploadLimits {
   /** Bytes of a segment at most. */
@@ -48,13 +40,17 @@ const copySize = 16 * 1024 * 1024;
  * Uploads, of which nothing is kept in a process but memories of what cannot change.
  *
  * `begun` says that an upload is under way. Each append stores its segments under names of its own, and an election for
- * its offset says which append stands there: its `decision` names the segments, with size and etag. So an upload is a
- * chain of decisions, each made once, and no listing is asked what an upload is.
+ * its offset says which append stands there, and so names the segments, with size and etag. So an upload is a chain of
+ * elections, each decided once, and no listing is asked what an upload is.
+ *
+ * The favourite of an election is whoever decided the one before, or began the upload: there is only one, and usually the
+ * next request reaches it too. What it brings at once is itself the proposal.
  */
 export class SwiftUploads {
   /** What was read of the chains: true for ever, as far as it goes. */
   readonly #known = new LRUCache<string, State>({ max: 1000 });
-  readonly #recent = new LRUCache<string, State>({ max: 1000, ttl: recent });
+  /** Where this process is the favourite, until it makes use of that. To forget one costs time only. */
+  readonly #favoured = new LRUCache<string, State>({ max: 1000 });
 
   constructor(
     private readonly client: SwiftClient,
@@ -64,41 +60,56 @@ export class SwiftUploads {
 
   async begin(upload: string, signal: AbortSignal): Promise<void> {
     await putSmall(this.client, this.#begun(upload), Buffer.from(new Date().toISOString()), signal);
-  }
-
-  /** @throws PathNotFound */
-  async state(upload: string, signal: AbortSignal): Promise<State> {
-    let state = this.#known.get(upload) ?? { size: 0, segments: [], steps: 0 };
-    const [begun, next] = await Promise.all([
-      exists(this.client, this.#begun(upload), signal),
-      this.#decision(upload, state.size, signal),
-    ]);
-    if (!begun) throw new PathNotFound(upload);
-    for (let step = next; step; step = await this.#decision(upload, state.size, signal)) state = after(state, step);
+    const state = { ...empty, proposals: [] };
     this.#known.set(upload, state);
-    this.#recent.set(upload, state);
-    return state;
+    this.#favoured.set(upload, state);
   }
 
   /**
-   * An upload that stands at `size`. Elections do not rest on this being the newest, so what was read a moment ago will do.
-   * @throws PathNotFound, InvalidOffset
+   * Where an upload stands, or with `enough` what is known of its first bytes, so many at least.
+   * @param acknowledged the size that an append returned, if that is known: up to there all is decided
+   * @throws PathNotFound
    */
+  async state(
+    upload: string,
+    { acknowledged = 0, enough = Infinity }: { acknowledged?: number; enough?: number },
+    signal: AbortSignal,
+  ): Promise<State> {
+    let state = this.#known.get(upload) ?? empty;
+    const next = (): Promise<Step | undefined> | undefined =>
+      state.size < enough ? this.#decision(upload, state.size, acknowledged, signal) : undefined;
+    const [first] = await Promise.all([next(), this.#check(upload, signal)]);
+    for (let step = first; step; step = await next()) state = after(state, step);
+    this.#known.set(upload, state);
+    return state;
+  }
+
+  /** An upload that stands at `size`, as an append returned it. @throws PathNotFound, InvalidOffset */
   async #at(upload: string, size: number, signal: AbortSignal): Promise<State> {
-    const remembered = this.#recent.get(upload);
-    if (remembered?.size === size) return remembered;
-    const state = await this.state(upload, signal);
+    const state = await this.state(upload, { acknowledged: size }, signal);
     if (state.size !== size) throw new InvalidOffset(size);
     return state;
+  }
+
+  #favouredAt(upload: string, size: number): State | undefined {
+    const state = this.#favoured.get(upload);
+    return state?.size === size ? state : undefined;
+  }
+
+  /** @throws PathNotFound when the upload was never begun, or has ended */
+  async #check(upload: string, signal: AbortSignal): Promise<void> {
+    if (!(await exists(this.client, this.#begun(upload), signal))) throw new PathNotFound(upload);
   }
 
   /** @throws PathNotFound, InvalidOffset */
   async append(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
     const intake = new Intake(source, signal);
     try {
-      const state = await this.#at(upload, offset, signal);
+      // Elections do not rest on this being the newest, so the favourite need not ask.
+      const state = this.#favouredAt(upload, offset) ?? (await this.#at(upload, offset, signal));
       const head = await intake.gather(smallSize);
-      const now = head.length > 0 ? await this.#publish(upload, state, head, intake) : state;
+      const now =
+        head.length > 0 ? await this.#publish(upload, state, head, intake) : await this.#at(upload, offset, signal);
       if (intake.failure) throw intake.failure.error;
       return now.size;
     } finally {
@@ -109,7 +120,8 @@ export class SwiftUploads {
   /** The first `length` bytes. @throws PathNotFound */
   async *read(upload: string, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     let left = length;
-    for (const { name, size } of (await this.state(upload, signal)).segments) {
+    for (const { name, size } of (await this.state(upload, { acknowledged: length, enough: length }, signal))
+      .segments) {
       const part = { start: 0, length: Math.min(size, left) };
       if (part.length === 0) return;
       left -= part.length;
@@ -132,21 +144,34 @@ export class SwiftUploads {
     else {
       await putSmall(this.client, this.#committed(upload), Buffer.from(path), signal);
       // Whoever cancels takes `begun` away first and looks for this mark second: one of us sees the other.
-      if (!(await exists(this.client, this.#begun(upload), signal))) throw new PathNotFound(upload);
+      await this.#check(upload, signal);
       const { manifestEntries: most } = this.limits;
       const groups = `${this.names.segments(upload)}group/`;
       await putManifest(this.client, name, state.segments, { most, groups }, signal);
     }
-    await this.#forget(upload, signal);
-    const registers = await this.#namesBelow(this.names.register(upload, ''), signal);
-    // Whoever else was here has left marks, and perhaps segments.
-    if (registers.length !== quiet * state.steps) await this.end(upload, state, signal);
-    else await removeAll(this.client, [...registers, ...(copied ? nameList(state.segments) : [])], signal);
+    await this.#endKnown(upload, state, copied ? [] : nameList(state.segments), signal);
   }
 
   /** @throws PathNotFound */
   async cancel(upload: string, signal: AbortSignal): Promise<void> {
-    await this.end(upload, await this.state(upload, signal), signal);
+    await this.#endKnown(upload, await this.state(upload, {}, signal), [], signal);
+  }
+
+  /**
+   * Ends an upload of which this process knows all parts, `kept` being those of an object by now. Who came between has left
+   * marks, by which the purge finds what else there is.
+   */
+  async #endKnown(upload: string, state: State, kept: string[], signal: AbortSignal): Promise<void> {
+    const { proposals, segments } = state;
+    if (!proposals) {
+      await this.end(upload, state, signal);
+      return;
+    }
+    this.#known.delete(upload);
+    this.#favoured.delete(upload);
+    const parts = new Set([this.#begun(upload), ...proposals, ...nameList(segments)]);
+    for (const name of kept) parts.delete(name);
+    await removeAll(this.client, [...parts], signal);
   }
 
   /** Removes what uploads left that nobody has touched since `before`; returns how many. */
@@ -180,7 +205,7 @@ export class SwiftUploads {
   async #forget(upload: string, signal: AbortSignal): Promise<void> {
     await removeAll(this.client, [this.#begun(upload)], signal);
     this.#known.delete(upload);
-    this.#recent.delete(upload);
+    this.#favoured.delete(upload);
   }
 
   async #namesBelow(prefix: string, signal: AbortSignal): Promise<string[]> {
@@ -214,20 +239,34 @@ export class SwiftUploads {
 
   /**
    * Stores what comes and has it stand at the upload's end. The caller's signal ends the source alone: what came until then
-   * is kept. @throws InvalidOffset when another append stands there
+   * is kept. @throws InvalidOffset when another append stands there, PathNotFound when the upload has ended meanwhile
    */
   async #publish(upload: string, state: State, head: Buffer, intake: Intake): Promise<State> {
     const { signal } = new AbortController();
     const id = randomUUID();
-    const election = new Election<Step>(this.#registers(upload, state.size, signal), id);
-    const segments = await this.#store(`${this.names.segments(upload)}${id}/`, head, intake, signal);
+    const favourite = this.#favouredAt(upload, state.size) !== undefined && this.#favoured.delete(upload);
+    const registers = registersOf(this.client, this.names, { upload, offset: state.size }, signal, head);
+    const election = new Election<Step>(registers, id, favourite);
+    // Nothing is stored of which no mark tells the purge.
+    await election.marked;
+    const proposal = this.names.proposal(upload, state.size);
+    const segments =
+      favourite && intake.ended
+        ? [{ name: proposal, size: head.length, etag: md5(head) }]
+        : await this.#store(`${this.names.segments(upload)}${id}/`, head, intake, signal);
     const winner = await election.decide({ id, segments }, signal);
-    const now = after(state, winner);
+    if (winner.id !== id) {
+      await removeAll(this.client, nameList(segments), signal);
+      throw new InvalidOffset(state.size);
+    }
+    const now = after(state, winner, election.contested ? undefined : proposal);
     this.#known.set(upload, now);
-    this.#recent.delete(upload);
-    if (winner.id === id) return now;
-    await removeAll(this.client, nameList(segments), signal);
-    throw new InvalidOffset(state.size);
+    this.#favoured.set(upload, now);
+    if (favourite && !(await exists(this.client, this.#begun(upload), signal))) {
+      await this.end(upload, now, signal);
+      throw new PathNotFound(upload);
+    }
+    return now;
   }
 
   /** Stores `head` and the rest of `intake` as segments, however long it is, with little of it in memory. */
@@ -249,20 +288,23 @@ export class SwiftUploads {
     return putStream(this.client, name, streamed, () => undefined, signal);
   }
 
-  #registers(upload: string, offset: number, signal: AbortSignal) {
-    const register = (name: string): string => this.names.register(upload, `${offset}/${name}`);
-    return {
-      read: async (name: string): Promise<Step | undefined> => {
-        const content = await getSmall(this.client, register(name), signal);
-        return content && (JSON.parse(content.toString()) as Step);
-      },
-      write: (name: string, step: Step): Promise<void> =>
-        putSmall(this.client, register(name), Buffer.from(JSON.stringify(step)), signal),
-    };
-  }
-
-  #decision(upload: string, offset: number, signal: AbortSignal): Promise<Step | undefined> {
-    return this.#registers(upload, offset, signal).read('decision');
+  /** Which append stands at `offset`, or undefined when none does. */
+  async #decision(
+    upload: string,
+    offset: number,
+    acknowledged: number,
+    signal: AbortSignal,
+  ): Promise<Step | undefined> {
+    const registers = registersOf(this.client, this.names, { upload, offset }, signal);
+    const [decided, proposed] = await Promise.all([
+      registers.read('decision'),
+      this.#favouredAt(upload, offset) ? undefined : registers.read('0/proposal'),
+    ]);
+    if (decided ?? !proposed) return decided;
+    // What was acknowledged without a decision was the favourite's.
+    if (after({ ...empty, size: offset }, proposed).size <= acknowledged) return proposed;
+    // The favourite has decided, or stopped just before it did: either way the others can only agree on its proposal.
+    return new Election(registers, randomUUID(), false).decide(proposed, signal);
   }
 
   #begun(upload: string): string {
@@ -274,11 +316,12 @@ export class SwiftUploads {
   }
 }
 
-function after({ size, segments, steps }: State, { segments: added = [] }: Step): State {
+/** @param proposal when nobody but the favourite took part */
+function after(state: State, { segments = [] }: Step, proposal?: string): State {
   return {
-    size: added.reduce((sum, segment) => sum + segment.size, size),
-    segments: [...segments, ...added],
-    steps: steps + 1,
+    size: segments.reduce((sum, segment) => sum + segment.size, state.size),
+    segments: [...state.segments, ...segments],
+    proposals: proposal === undefined ? undefined : state.proposals?.concat(proposal),
   };
 }
 
