@@ -13,6 +13,9 @@ const requirements = {
   distribution: { met: () => found('docker-registry'), remedy: 'install docker-registry' },
   swift: { met: () => found('swift-proxy-server') && found('memcached'), remedy: 'run e2e/swift/swift.sh install' },
   go: { met: () => found('go'), remedy: 'install Go 1.24 or later' },
+  nginx: { met: () => found('nginx'), remedy: 'install nginx' },
+  haproxy: { met: () => found('haproxy'), remedy: 'install haproxy' },
+  curl: { met: () => found('curl'), remedy: 'install curl' },
   strace: { met: () => found('strace'), remedy: 'install strace' },
 } as const;
 
