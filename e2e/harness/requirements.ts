@@ -12,6 +12,7 @@ const requirements = {
   skopeo: { met: () => found('skopeo'), remedy: 'install skopeo' },
   distribution: { met: () => found('docker-registry'), remedy: 'install docker-registry' },
   swift: { met: () => found('swift-proxy-server') && found('memcached'), remedy: 'run e2e/swift/swift.sh install' },
+  keystone: { met: () => found('keystone-wsgi-public'), remedy: 'run e2e/swift/swift.sh install' },
   go: { met: () => found('go'), remedy: 'install Go 1.24 or later' },
   nginx: { met: () => found('nginx'), remedy: 'install nginx' },
   haproxy: { met: () => found('haproxy'), remedy: 'install haproxy' },

@@ -3,6 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { registrySettings } from '../../registry/src/settings.js';
+import { openSwift } from '../../registry/src/storage/swift/open.js';
+import { serve } from '../../registry/src/storage/swift/testing.js';
 import { blobsOf, writeLayout } from '../harness/oci-layout.js';
 import { describeWith } from '../harness/requirements.js';
 import { must } from '../harness/run.js';
@@ -10,6 +13,7 @@ import { Wharfie } from '../harness/wharfie.js';
 import { Distribution } from './distribution.js';
 import { Swift } from './swift.js';
 
+const signal = new AbortController().signal;
 const password = 'the same after every start';
 
 describeWith(['swift', 'skopeo'], 'with its images in Swift', () => {
@@ -116,6 +120,38 @@ describeWith(['swift', 'skopeo'], 'with its images in Swift', () => {
     }
   });
 
+  it('logs in with version 2, as somebody speaks it in front of this Swift', async () => {
+    const identity = await serveV2(swift.authUrl);
+    const env = {
+      ...swift.settings('two'),
+      OS_AUTH_URL: `${identity.address}/v2.0`,
+      OS_AUTH_VERSION: '2',
+      OS_TENANT_NAME: 'test',
+      OS_USERNAME: 'tester',
+      OS_REGION_NAME: 'here',
+    };
+    try {
+      const driver = await openSwift(registrySettings(env));
+      await driver.put('two/works', Buffer.from('yes'), signal);
+      expect((await driver.get('two/works', signal)).toString()).toBe('yes');
+      await driver.close();
+      const refused = openSwift(registrySettings({ ...env, OS_PASSWORD: 'wrong' }));
+      await expect(refused).rejects.toThrow(/^OS_PASSWORD: .*401/);
+    } finally {
+      identity.close();
+    }
+  });
+
+  it('does not start in an account that is not there, and says what Swift said', async () => {
+    const strict = await Swift.start({ SWIFT_AUTOCREATE: 'false' });
+    try {
+      const opening = openSwift(registrySettings(strict.settings('docker')));
+      await expect(opening).rejects.toThrow(/^OS_CONTAINER: PUT docker was answered 404.*account/);
+    } finally {
+      await strict.dispose();
+    }
+  });
+
   describeWith(['distribution'], 'beside docker-registry on one container', () => {
     it('serves what that one wrote, and has it serve what we wrote', async () => {
       const distribution = await Distribution.start(swift, 'shared');
@@ -154,3 +190,24 @@ describeWith(['swift', 'skopeo'], 'with its images in Swift', () => {
     });
   });
 });
+
+/** The two messages of Keystone, version 2, in front of a Swift that knows version 1. */
+function serveV2(authUrl: string) {
+  return serve(async ({ url, body }) => {
+    const { auth } = JSON.parse(body) as {
+      auth: { tenantName: string; passwordCredentials: { username: string; password: string } };
+    };
+    const { username, password: key } = auth.passwordCredentials;
+    const headers = { 'x-auth-user': `${auth.tenantName}:${username}`, 'x-auth-key': key };
+    const login = await fetch(authUrl, { headers });
+    if (url !== '/v2.0/tokens' || !login.ok) return { status: 401, body: '{"error":{"code":401,"message":"no"}}' };
+    const expires = new Date(Date.now() + 3_600_000).toISOString();
+    const endpoint = (region: string, address: string | null) => ({ region, publicURL: address });
+    const endpoints = [endpoint('there', 'http://127.0.0.1:9'), endpoint('here', login.headers.get('x-storage-url'))];
+    const access = {
+      token: { id: login.headers.get('x-auth-token'), expires },
+      serviceCatalog: [{ type: 'object-store', endpoints }],
+    };
+    return { status: 200, body: JSON.stringify({ access }) };
+  });
+}

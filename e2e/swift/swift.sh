@@ -8,13 +8,15 @@
 #   swift.sh forget-tokens FOLDER     every token is refused from now on
 #
 # FOLDER/faults.json holds rules for the requests that come in, as faults.py says. Users: test:tester (password: testing),
-# and my_master_account:my_account (password: my_key), as SoftLayer names them. SWIFT_MAX_FILE_SIZE lowers the limit.
+# and my_master_account:my_account (password: my_key), as SoftLayer names them. SWIFT_MAX_FILE_SIZE lowers the limit,
+# SWIFT_AUTOCREATE=false makes no accounts, SWIFT_CERTIFICATE and SWIFT_KEY (files) have the proxy speak TLS. With
+# SWIFT_KEYSTONE=URL that Keystone says who users are (its certificate is SWIFT_CERTIFICATE, too).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-packages=(swift-proxy swift-account swift-container swift-object memcached)
+packages=(swift-proxy swift-account swift-container swift-object memcached python3-keystone python3-keystonemiddleware)
 
 fail() { echo "swift.sh: $*" >&2; exit 1; }
-usage() { sed -n '2,11s/^# \?//p' "$0"; exit 2; }
+usage() { sed -n '2,13s/^# \?//p' "$0"; exit 2; }
 
 install_packages() {
   # The packages would start services of their own.
@@ -72,15 +74,19 @@ use = egg:swift#healthcheck
 END
     done
   done
+  local auth=tempauth
+  [ -z "${SWIFT_KEYSTONE:-}" ] || auth="authtoken keystoneauth"
   cat >"$folder/etc/proxy.conf" <<END
 [DEFAULT]
 $common
 bind_port = $port
+${SWIFT_CERTIFICATE:+cert_file = $SWIFT_CERTIFICATE
+key_file = $SWIFT_KEY}
 [pipeline:main]
-pipeline = faults catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl ratelimit tempauth copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server
+pipeline = faults catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl ratelimit $auth copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
-account_autocreate = true
+account_autocreate = ${SWIFT_AUTOCREATE:-true}
 # A node that failed is asked again at once: the tests bring it back.
 error_suppression_interval = 1
 error_suppression_limit = 1000
@@ -98,6 +104,23 @@ token_life = ${SWIFT_TOKEN_LIFE:-86400}
 user_test_tester = testing .admin
 user_test_reader = reading
 user64_$(base64_name my_master_account)_$(base64_name my_account) = my_key .admin
+[filter:authtoken]
+paste.filter_factory = keystonemiddleware.auth_token:filter_factory
+auth_type = password
+auth_url = ${SWIFT_KEYSTONE:-}
+www_authenticate_uri = ${SWIFT_KEYSTONE:-}
+cafile = ${SWIFT_CERTIFICATE:-}
+username = admin
+password = admin
+project_name = admin
+user_domain_id = default
+project_domain_id = default
+delay_auth_decision = true
+include_service_catalog = false
+cache = swift.cache
+[filter:keystoneauth]
+use = egg:swift#keystoneauth
+operator_roles = member
 $(for name in catch_errors gatekeeper healthcheck proxy_logging listing_formats bulk tempurl ratelimit copy container_quotas account_quotas slo dlo versioned_writes symlink; do
     printf '[filter:%s]\nuse = egg:swift#%s\n' "$(echo "$name" | sed -E '/catch|listing|versioned/!s/_/-/g')" "$name"
   done)

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Login, Place } from './session.js';
-import { SwiftRefused, ask, trimmed } from './session.js';
+import { SwiftRefused, addressAt, ask, trimmed } from './session.js';
 
 export interface CredentialsV2 {
   username: string;
@@ -15,7 +15,7 @@ const answerV2 = z.object({
     serviceCatalog: z.array(
       z.object({
         type: z.string(),
-        endpoints: z.array(z.record(z.string(), z.unknown())),
+        endpoints: z.array(z.looseObject({ region: z.string().optional() })),
       }),
     ),
   }),
@@ -30,24 +30,23 @@ export function loginV2(authUrl: string, credentials: CredentialsV2, place: Plac
     const headers = { 'content-type': 'application/json', accept: 'application/json' };
     const { text } = await ask(url, { method: 'POST', headers, body }, dispatcher, signal);
     const { token, serviceCatalog } = parse(text, url);
-    const endpoint = serviceCatalog
+    const endpoints = serviceCatalog
       .filter(({ type }) => type === 'object-store')
-      .flatMap(({ endpoints }) => endpoints)
-      .find(({ region }) => place.region === undefined || region === place.region);
-    const storageUrl = endpoint?.[`${place.interface}URL`];
-    if (typeof storageUrl !== 'string')
-      throw new SwiftRefused(200, `the login at ${url}`, `no object-store for ${describe(place)} is in its catalogue`);
+      .flatMap((service) => service.endpoints)
+      .flatMap(({ region, ...urls }) =>
+        Object.entries(urls).flatMap(([name, address]) =>
+          name.endsWith('URL') && typeof address === 'string'
+            ? [{ interface: name.slice(0, -'URL'.length), url: address, regions: region === undefined ? [] : [region] }]
+            : [],
+        ),
+      );
     const expires = Date.parse(token.expires ?? '');
     return {
       token: token.id,
-      storageUrl: trimmed(storageUrl),
+      storageUrl: addressAt(place, endpoints),
       expires: Number.isNaN(expires) ? undefined : expires,
     };
   };
-}
-
-export function describe({ region, interface: name }: Place): string {
-  return `region ${region ?? '(any)'} and interface ${name}`;
 }
 
 function parse(text: string, url: string): z.infer<typeof answerV2>['access'] {

@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { describe } from './auth-v2.js';
 import type { Login, Place } from './session.js';
-import { SwiftRefused, ask, trimmed } from './session.js';
+import { SwiftRefused, addressAt, ask, trimmed } from './session.js';
 
 /** A thing of Keystone by its id, or by its name. */
 export interface Named {
@@ -59,17 +58,16 @@ export function loginV3(authUrl: string, who: PasswordV3 | ApplicationCredential
     const parsed = parse(answer.text);
     if (typeof token !== 'string' || !parsed)
       throw new SwiftRefused(200, `the login at ${url}`, 'the answer is not that of Keystone, version 3');
-    const endpoint = (parsed.catalog ?? [])
+    const endpoints = (parsed.catalog ?? [])
       .filter(({ type }) => type === 'object-store')
-      .flatMap(({ endpoints }) => endpoints)
-      .find(
-        ({ interface: name, region, region_id: regionId }) =>
-          name === place.interface && (place.region === undefined || [region, regionId].includes(place.region)),
-      );
-    if (!endpoint)
-      throw new SwiftRefused(200, `the login at ${url}`, `no object-store for ${describe(place)} is in its catalogue`);
+      .flatMap((service) => service.endpoints)
+      .map(({ region, region_id: regionId, ...endpoint }) => ({
+        ...endpoint,
+        regions: [region, regionId].filter((name) => name != null),
+      }));
+    const storageUrl = addressAt(place, endpoints);
     const expires = Date.parse(parsed.expires_at ?? '');
-    return { token, storageUrl: trimmed(endpoint.url), expires: Number.isNaN(expires) ? undefined : expires };
+    return { token, storageUrl, expires: Number.isNaN(expires) ? undefined : expires };
   };
 }
 

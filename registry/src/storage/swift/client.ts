@@ -32,7 +32,7 @@ export interface Answer {
 export interface ClientOptions {
   login: Login;
   container: string;
-  /** PEM of the authorities that are trusted beside the system's. */
+  /** PEM of the authorities that are trusted, instead of the system's. */
   ca?: string | undefined;
   /** Trusts any certificate. */
   insecure?: boolean;
@@ -228,7 +228,10 @@ export class SwiftClient {
 }
 
 function mayPass(error: Error): boolean {
-  return error instanceof SwiftUnreachable || (error instanceof SwiftRefused && passing.has(error.status));
+  return (
+    (error instanceof SwiftUnreachable && !error.untrusted) ||
+    (error instanceof SwiftRefused && passing.has(error.status))
+  );
 }
 
 /** A refused request stays what it is: the start of the program wants to know; else nobody can do anything about it now. */

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
 import { SettingsError } from '@wharfie/shared';
 import type { RegistrySettings } from '../../settings.js';
+import { StorageUnavailable } from '../storage-driver.js';
 import { loginV1 } from './auth-v1.js';
 import { loginV2 } from './auth-v2.js';
 import { loginV3 } from './auth-v3.js';
@@ -8,7 +10,7 @@ import { SwiftClient } from './client.js';
 import { SwiftDriver } from './driver.js';
 import { Names } from './names.js';
 import { putSmall, remove } from './objects.js';
-import { SwiftRefused, type Login } from './session.js';
+import { NoEndpoint, SwiftRefused, SwiftUnreachable, type Login } from './session.js';
 
 /** What a cluster allows unless it says otherwise. */
 const usual = { maxFileSize: 5 * 1024 ** 3, manifestEntries: 1000 };
@@ -32,7 +34,7 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
     return new SwiftDriver(client, settings.storagePrefix, await limits(client, signal));
   } catch (error) {
     await client.close();
-    throw error instanceof SettingsError ? error : asSettingsError(error as Error);
+    throw error instanceof SettingsError ? error : asSettingsError(error as Error, settings);
   }
 }
 
@@ -106,20 +108,38 @@ function required(variable: string, value: string | undefined, meaning: string):
 async function certificates(file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return undefined;
   try {
-    return await readFile(file, 'utf8');
+    const pem = await readFile(file, 'utf8');
+    if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw new Error('it holds no certificate');
+    createSecureContext({ ca: pem });
+    return pem;
   } catch (error) {
-    throw new SettingsError('OS_CACERT', `${file} cannot be read: ${(error as Error).message}`);
+    throw new SettingsError('OS_CACERT', `${file} cannot be used: ${(error as Error).message}; it must be a PEM file`);
   }
 }
 
 /** Names the variable that is most likely wrong. */
-function asSettingsError(error: Error): SettingsError {
-  const cause = error.cause instanceof SwiftRefused ? error.cause : error;
-  if (!(cause instanceof SwiftRefused))
-    return new SettingsError('OS_AUTH_URL', `Swift cannot be used: ${error.message}; check the address`);
-  if (cause.message.startsWith('the login') && cause.status === 401)
-    return new SettingsError('OS_PASSWORD', `${cause.message}; check user, password and project`);
-  if (cause.message.startsWith('the login'))
-    return new SettingsError('OS_AUTH_URL', `${cause.message}; check address and version`);
-  return new SettingsError('OS_CONTAINER', `${cause.message}; check the user's rights on the container`);
+function asSettingsError(error: Error, settings: RegistrySettings): SettingsError {
+  const cause = error instanceof StorageUnavailable ? (error.cause as Error) : error;
+  const { message } = cause;
+  if (cause instanceof NoEndpoint) {
+    const variables = { service: 'OS_AUTH_URL', region: 'OS_REGION_NAME', interface: 'OS_INTERFACE' };
+    return new SettingsError(variables[cause.missing], message);
+  }
+  if (cause instanceof SwiftUnreachable && cause.untrusted)
+    return new SettingsError(
+      'OS_CACERT',
+      `${message}; set it to the certificate (PEM) of the authority that signed it`,
+    );
+  if (cause instanceof SwiftRefused && message.startsWith('the login') && cause.status === 401) {
+    return hasCredential(settings)
+      ? new SettingsError('OS_APPLICATION_CREDENTIAL_SECRET', `${message}; check the credential and its secret`)
+      : new SettingsError('OS_PASSWORD', `${message}; check user, password, project and their domains`);
+  }
+  if (cause instanceof SwiftRefused && message.startsWith('the login'))
+    return new SettingsError('OS_AUTH_URL', `${message}; check address and version`);
+  if (cause instanceof SwiftRefused && cause.status === 404)
+    return new SettingsError('OS_CONTAINER', `${message}; this account does not exist, or may not make containers`);
+  if (cause instanceof SwiftRefused && cause.status < 500)
+    return new SettingsError('OS_CONTAINER', `${message}; check the user's rights on the container`);
+  return new SettingsError('OS_AUTH_URL', `Swift cannot be used: ${message}; check the address, and the cluster`);
 }

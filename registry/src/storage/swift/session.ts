@@ -29,12 +29,15 @@ export class SwiftRefused extends Error {
 /** There was no whole answer. */
 export class SwiftUnreachable extends Error {
   override readonly name = 'SwiftUnreachable';
+  /** The server's certificate is not one that we trust. */
+  readonly untrusted: boolean;
 
   constructor(what: string, cause: unknown) {
     const { message, code } = cause as { message?: string; code?: string };
     super(`${what} got no answer: ${message !== undefined && message !== '' ? message : (code ?? 'unknown reason')}`, {
       cause,
     });
+    this.untrusted = /CERT|UNABLE_TO_VERIFY|TLS/.test(code ?? '');
   }
 }
 
@@ -43,6 +46,44 @@ export interface Place {
   region?: string | undefined;
   /** `public`, `internal` or `admin`. */
   interface: string;
+}
+
+/** An object-store in a service catalogue. */
+export interface Endpoint {
+  url: string;
+  interface: string;
+  regions: readonly string[];
+}
+
+/** The service catalogue has no object-store where it was looked for. */
+export class NoEndpoint extends Error {
+  override readonly name = 'NoEndpoint';
+
+  constructor(
+    /** What it lacks. */
+    readonly missing: 'service' | 'region' | 'interface',
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** The address of the first endpoint in this place, without a slash at the end. @throws NoEndpoint */
+export function addressAt(place: Place, endpoints: readonly Endpoint[]): string {
+  if (endpoints.length === 0)
+    throw new NoEndpoint('service', 'the catalogue that the login gives has no object-store for this project');
+  const here = endpoints.filter(({ regions }) => place.region === undefined || regions.includes(place.region));
+  if (here.length === 0) {
+    const known = [...new Set(endpoints.flatMap(({ regions }) => regions))].sort().join(', ');
+    throw new NoEndpoint(
+      'region',
+      `there is no object-store in the region ${place.region ?? ''}; there is in ${known}`,
+    );
+  }
+  const endpoint = here.find((one) => one.interface === place.interface);
+  if (endpoint) return trimmed(endpoint.url);
+  const known = [...new Set(here.map((one) => one.interface))].join(', ');
+  throw new NoEndpoint('interface', `the object-store has no interface ${place.interface}; it has ${known}`);
 }
 
 /** One message to an authentication service, and its answer as text. */

@@ -20,15 +20,15 @@ export interface Reply {
 
 /** A server on a real socket that answers as it is told, and remembers what it was asked. */
 export async function serve(
-  answer: (seen: Seen, address: string) => Reply,
+  answer: (seen: Seen, address: string) => Reply | Promise<Reply>,
 ): Promise<{ address: string; seen: Seen[]; close: () => void }> {
   const seen: Seen[] = [];
   const server: Server = createServer((request, response) => {
     void text(request).then(
-      (body) => {
+      async (body) => {
         const one = { method: request.method ?? '', url: request.url ?? '', headers: request.headers, body };
         seen.push(one);
-        const { status, headers, body: content, cut } = answer(one, address());
+        const { status, headers, body: content, cut } = await answer(one, address());
         if (cut) request.socket.destroy();
         else response.writeHead(status, headers).end(content);
       },
