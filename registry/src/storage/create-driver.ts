@@ -3,13 +3,13 @@ import type { RegistrySettings } from '../settings.js';
 import { FilesystemDriver } from './filesystem.js';
 import { MemoryDriver } from './memory.js';
 import type { StorageDriver } from './storage-driver.js';
-import { openSwift } from './swift/open.js';
 
 /** The storage that the settings name. @throws SettingsError when it cannot be used */
 export async function createDriver(settings: RegistrySettings): Promise<StorageDriver> {
   const { storage, storageRoot } = settings;
   if (storage === 'memory') return new MemoryDriver();
-  if (storage === 'swift') return openSwift(settings);
+  // Loaded where it is wanted: with its HTTP client it costs every other registry 10 MB.
+  if (storage === 'swift') return (await import('./swift/open.js')).openSwift(settings);
   try {
     return await FilesystemDriver.open(storageRoot);
   } catch (error) {
