@@ -2,14 +2,13 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from '@wharfie/shared';
-import { AggregatorRegistry, collectProcessMetrics, register } from '@wharfie/shared';
+import { collectProcessMetrics, register } from '@wharfie/shared';
 import type { RegistrySettings } from './settings.js';
 import { serve } from './serve.js';
+import { SummedMetrics, type ProcessMetrics } from './summed-metrics.js';
 
 /** Connections that the first process serves before another is started: most registries never need a second one. */
 const alone = 8;
-
-type Metrics = Awaited<ReturnType<typeof register.getMetricsAsJSON>>;
 
 /** Processes that share one port: the first takes the connections and hands a share of them to the others. */
 export interface Workers {
@@ -24,23 +23,32 @@ export interface Workers {
  * Serves in this process and, as soon as it has enough connections at a time, in up to `count - 1` more. A process more
  * costs 90 MB, and brings nothing while one client pushes.
  * @param own the HTTP server of this process
+ * @param start makes another process
  */
 export function spread(
   own: { emit(event: 'connection', socket: Socket): boolean },
   count: number,
   logger: Logger,
+  start = () => fork(new URL('./main.js', import.meta.url), ['--worker']),
 ): Workers {
+  const summed = new SummedMetrics();
   const children: ChildProcess[] = [];
   let open = 0;
   let next = 0;
   let closing = false;
 
   const addChild = (): void => {
-    const child = fork(new URL('./main.js', import.meta.url), ['--worker']);
+    const child = start();
+    child.on('error', (error) => {
+      logger.error({ worker: child.pid, err: error }, 'a worker cannot be started or reached');
+    });
+    // It could not be started; the next connection tries again.
+    if (child.pid === undefined) return;
     children.push(child);
     logger.info({ worker: child.pid }, 'a worker more');
     child.once('exit', (code, signal) => {
       children.splice(children.indexOf(child), 1);
+      summed.ended(child);
       if (!closing) logger.error({ worker: child.pid, code, signal }, 'a worker died');
     });
   };
@@ -71,8 +79,12 @@ export function spread(
   return {
     port,
     metrics: async () => {
-      const all = await Promise.all([register.getMetricsAsJSON(), ...children.map(metricsOf)]);
-      return AggregatorRegistry.aggregate(all).metrics();
+      const asked = children.map(async (child) => {
+        const metrics = await metricsOf(child);
+        if (metrics && children.includes(child)) summed.remember(child, metrics);
+      });
+      await Promise.all(asked);
+      return summed.with(await register.getMetricsAsJSON());
     },
     close: async () => {
       closing = true;
@@ -88,10 +100,11 @@ export function spread(
   };
 }
 
-async function metricsOf(child: ChildProcess): Promise<Metrics> {
+/** What `child` counts, or undefined when it does not say. */
+async function metricsOf(child: ChildProcess): Promise<ProcessMetrics | undefined> {
   const answer = once(child, 'message', { signal: AbortSignal.timeout(1000) });
   child.send('metrics');
-  const [metrics] = (await answer.catch(() => [[]])) as [Metrics];
+  const [metrics] = (await answer.catch(() => [])) as [ProcessMetrics?];
   return metrics;
 }
 

@@ -1,0 +1,99 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Counter, Gauge, Histogram, Registry } from '@wharfie/shared';
+import { pino } from 'pino';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { SummedMetrics } from './summed-metrics.js';
+import { spread } from './workers.js';
+
+async function said(requests: number, memory: number) {
+  const registers = [new Registry()];
+  new Counter({ name: 'requests_total', help: 'x', labelNames: ['kind'], registers }).inc({ kind: 'blob' }, requests);
+  new Gauge({ name: 'memory_bytes', help: 'x', registers }).set(memory);
+  const seconds = new Histogram({ name: 'seconds', help: 'x', buckets: [1], registers });
+  for (let count = 0; count < requests; count += 1) seconds.observe(0.5);
+  return registers[0]?.getMetricsAsJSON() ?? [];
+}
+
+describe('the metrics of several processes', () => {
+  it('keep the counters and histograms of those that ended, and only those', async () => {
+    const summed = new SummedMetrics();
+    const [first, second] = [{}, {}];
+    summed.remember(first, await said(5, 100));
+    summed.remember(second, await said(7, 100));
+    expect(await summed.with(await said(1, 100))).toMatch(/requests_total\{kind="blob"\} 13\n/);
+    summed.ended(first);
+    summed.ended(second);
+    summed.ended({});
+    const text = await summed.with(await said(1, 100));
+    expect(text).toMatch(/requests_total\{kind="blob"\} 13\n/);
+    expect(text).toMatch(/seconds_count 13\n/);
+    expect(text).toMatch(/seconds_bucket\{le="1"\} 13\n/);
+    expect(text).toMatch(/memory_bytes 100\n/);
+  });
+});
+
+/** Workers behind a port of their own, on which `count` connections stay open. */
+async function connected(count: number, start: () => ReturnType<typeof fork>) {
+  const lines: string[] = [];
+  const logger = pino({ level: 'info' }, { write: (line: string) => lines.push(line) });
+  const served: Socket[] = [];
+  const own = { emit: (_: 'connection', socket: Socket) => served.push(socket) > 0 };
+  const workers = spread(own, 4, logger, start);
+  workers.port.listen(0, '127.0.0.1');
+  await once(workers.port, 'listening');
+  const { port } = workers.port.address() as AddressInfo;
+  const sockets = Array.from({ length: count }, () => connect(port, '127.0.0.1'));
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  onTestFinished(async () => {
+    for (const socket of [...sockets, ...served]) socket.destroy();
+    await workers.close();
+  });
+  return { workers, lines, served };
+}
+
+it('a worker that cannot be started leaves the registry to go on without it', async () => {
+  const failed: Promise<unknown>[] = [];
+  const start = () => {
+    const child = fork('nothing.js', [], { execPath: '/nowhere/node' });
+    failed.push(once(child, 'error'));
+    return child;
+  };
+  const { workers, lines, served } = await connected(12, start);
+  while (served.length < 12) await new Promise((resolve) => setImmediate(resolve));
+  expect(failed.length).toBeGreaterThan(0);
+  await Promise.all(failed);
+  expect(lines.join('')).toContain('a worker cannot be started');
+  expect(await workers.metrics()).toBeTypeOf('string');
+});
+
+it('a worker that is killed takes nothing of its counters along', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'wharfie-workers-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const script = join(folder, 'worker.mjs');
+  const metrics = JSON.stringify(await said(5, 100));
+  writeFileSync(script, `process.on('message', (m) => m === 'stop' ? process.exit() : process.send(${metrics}));`);
+  const children: ReturnType<typeof fork>[] = [];
+  const { workers } = await connected(12, () => {
+    const child = fork(script);
+    children.push(child);
+    return child;
+  });
+  while (children.length < 3) await new Promise((resolve) => setImmediate(resolve));
+  const counted = async () => Number(/requests_total\{kind="blob"\} (\d+)/.exec(await workers.metrics())?.[1]);
+  // A process that is still starting has not said anything.
+  await vi.waitFor(async () => {
+    expect(await counted()).toBe(15);
+  }, 15_000);
+  const [child] = children;
+  const exited = child && once(child, 'exit');
+  child?.kill('SIGKILL');
+  await exited;
+  expect(await counted()).toBe(15);
+});
