@@ -10,7 +10,7 @@ export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics
   const { id, request, response, client } = exchange;
   const start = performance.now();
   response.once('close', () => {
-    const { kind, route, user, login, bytesIn, bytesOut } = exchange;
+    const { kind, route, user, login, refusal, bytesIn, bytesOut } = exchange;
     const { method = '' } = request;
     const milliseconds = Math.round((performance.now() - start) * 10) / 10;
     metrics.count({
@@ -32,6 +32,7 @@ export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics
       ...(route && 'repository' in route && { repository: route.repository }),
       ...actionOf(exchange),
       status: response.statusCode,
+      ...(refusal && { reason: refusal.message }),
       bytesIn,
       bytesOut,
       milliseconds,

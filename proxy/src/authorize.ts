@@ -38,7 +38,7 @@ function refuseUnlessAllowed(policy: Policy, asker: Asker, { type, name, actions
         `whoever wants to ${phrase(action, name)} must log in: use a name and a password`,
       );
     }
-    const message = `${asker.name} may not ${phrase(action, name)}; ask an admin of this registry`;
+    const message = `${asker.name} may not ${phrase(action, name)}: that takes the right ${action} there; ask ${admins(policy)}`;
     throw new OciError('DENIED', message, { user: asker.name, action, repository: name });
   }
 }
@@ -49,6 +49,14 @@ function mountAccess(policy: Policy, asker: Asker, route: Route): Access[] {
   const { from } = route.mount;
   if (from !== undefined) return decide(policy, asker, 'pull', from).allowed ? [repositoryAccess(from, 'pull')] : [];
   return mayPullEverything(policy, asker) ? [repositoryAccess(everything, 'pull')] : [];
+}
+
+/** Who can help, as far as the policy knows. */
+function admins({ admins: { names } }: Policy): string {
+  if (names.size === 0) return 'whoever runs this registry';
+  const some = [...names].slice(0, 3);
+  if (names.size > some.length) some.push('another admin');
+  return [some.slice(0, -1).join(', '), some.at(-1)].filter(Boolean).join(' or ');
 }
 
 function phrase(action: Action, repository: string): string {

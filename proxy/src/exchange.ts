@@ -1,4 +1,4 @@
-import { hasBody, type AddressList, type Route, type RouteKind } from '@wharfie/shared';
+import { hasBody, type AddressList, type OciError, type Route, type RouteKind } from '@wharfie/shared';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
@@ -24,6 +24,8 @@ export interface Exchange {
   login: Login;
   /** The account, once its password or token was found right. */
   user?: string;
+  /** Why the door itself refused it. */
+  refusal?: OciError;
   /** Bytes of bodies. */
   bytesIn: number;
   bytesOut: number;

@@ -17,7 +17,8 @@ export async function refuse(
     resetClient(exchange);
     return;
   }
-  const body = Buffer.from(JSON.stringify(errorEnvelope(error, exchange.id)));
+  exchange.refusal = error;
+  const body = Buffer.from(JSON.stringify(envelope(error, exchange.id)));
   const early = bodyOutstanding(exchange);
   response.writeHead(error.status, {
     ...ownHeaders(exchange.id),
@@ -34,4 +35,11 @@ export async function refuse(
   } else response.flushHeaders();
   if (early) await drain(request);
   response.end();
+}
+
+/** Docker shows the message alone: where somebody else must help, it names the request that the log has more about. */
+function envelope(error: OciError, id: string): ReturnType<typeof errorEnvelope> {
+  const { errors } = errorEnvelope(error, id);
+  if (error.status !== 403 && error.status < 500) return { errors };
+  return { errors: errors.map((entry) => ({ ...entry, message: `${entry.message} (request ${id})` })) };
 }

@@ -170,12 +170,27 @@ describe('wharfie', () => {
     expect(wharfie(['access', 'revoke', 'bob', 'push', 'team/**']).status).toBe(0);
     expect(wharfie(['access', 'check', 'bob', 'push', 'team/app'])).toMatchObject({
       status: 1,
-      stdout: 'denied: no rule gives bob push on team/app\n',
+      stdout: 'denied: no rule gives bob push on team/app; `wharfie access grant bob push team/app` would allow it\n',
     });
     expect(wharfie(['access', 'revoke', 'bob', 'pull', 'team/**'])).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('line 15 still allows it') as string,
     });
+  });
+
+  it('says what would allow what is denied', () => {
+    addUser('bob');
+    const denied = (...words: string[]) => wharfie(['access', 'check', ...words]).stdout;
+    writeFileSync(
+      file('access.yml'),
+      'groups:\n  builders: [carol]\nrules:\n  - repositories: "team/**"\n    pull: [eve]\n    push: ["@builders", dan]\n',
+    );
+    expect(denied('bob', 'push', 'team/app')).toBe(
+      'denied: no rule gives bob push on team/app; line 6 gives push on team/** to @builders, dan; `wharfie access grant bob push team/app` would allow it\n',
+    );
+    expect(denied('bob', 'pull', 'team/app')).toContain('line 5 gives pull on team/** to eve; line 6 gives push on');
+    expect(denied('$anonymous', 'pull', 'other/app')).toContain("grant '$anonymous' pull other/app");
+    expect(denied("it's", 'pull', 'other/app')).toContain("grant 'it'\\''s' pull other/app");
   });
 
   it('checks what strangers may', () => {

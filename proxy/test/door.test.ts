@@ -84,11 +84,36 @@ describe('may they', () => {
   });
 
   test.each([
-    ['eve', 'PUT', '/v2/team/app/manifests/1', /^eve may not push to team\/app; ask/],
-    ['eve', 'POST', '/v2/bob/app/blobs/uploads/', /^eve may not push to bob\/app; ask/],
-    ['bob', 'DELETE', '/v2/team/app/manifests/1', /^bob may not delete from team\/app; ask/],
-    ['bob', 'GET', '/v2/other/app/manifests/1', /^bob may not pull other\/app; ask/],
-    ['bob', 'GET', '/v2/team/tags/list', /^bob may not pull team; ask/],
+    [
+      'eve',
+      'PUT',
+      '/v2/team/app/manifests/1',
+      /^eve may not push to team\/app: that takes the right push there; ask admin \(request [\w-]+\)$/,
+    ],
+    [
+      'eve',
+      'POST',
+      '/v2/bob/app/blobs/uploads/',
+      /^eve may not push to bob\/app: that takes the right push there; ask admin \(request [\w-]+\)$/,
+    ],
+    [
+      'bob',
+      'DELETE',
+      '/v2/team/app/manifests/1',
+      /^bob may not delete from team\/app: that takes the right delete there; ask admin \(request [\w-]+\)$/,
+    ],
+    [
+      'bob',
+      'GET',
+      '/v2/other/app/manifests/1',
+      /^bob may not pull other\/app: that takes the right pull there; ask admin \(request [\w-]+\)$/,
+    ],
+    [
+      'bob',
+      'GET',
+      '/v2/team/tags/list',
+      /^bob may not pull team: that takes the right pull there; ask admin \(request [\w-]+\)$/,
+    ],
   ])('says that %s may not %s %s', async (name, method, path, message) => {
     const door = await openDoor();
     const { status, error } = await ask(door, method, path, basic(name));
@@ -96,6 +121,20 @@ describe('may they', () => {
     expect(error?.code).toBe('DENIED');
     expect(error?.message).toMatch(message);
     expect(door.asked).toEqual([]);
+    const line = door.log.find(({ msg }) => msg === 'request');
+    expect(error?.message).toContain(`(request ${String(line?.['requestId'])})`);
+    expect(error?.message).toContain(line?.['reason']);
+  });
+
+  test.each([
+    ['admins: [admin, root]', 'ask admin or root ('],
+    ['admins: ["@ops"]\ngroups: {ops: [carl, dora]}', 'ask carl or dora ('],
+    ['admins: [a, b, c, d, e]', 'ask a, b, c or another admin ('],
+    ['rules: []', 'ask whoever runs this registry ('],
+  ])('names whom to ask: %s', async (policy, expected) => {
+    const door = await openDoor({ policy });
+    const { error } = await ask(door, 'PUT', '/v2/team/app/manifests/1', basic('bob'));
+    expect(error?.message).toContain(expected);
   });
 
   test('lets who may delete delete, and an admin everything', async () => {

@@ -39,6 +39,26 @@ export function decide(policy: Policy, asker: Asker, action: Action, repository:
   return { allowed: false, reason: `no rule gives ${nameOf(asker)} ${action} on ${repository}` };
 }
 
+/**
+ * What is in the way of something that is denied, for people: whom the rules for this repository give it to instead, and
+ * the command that would give it to `asker`.
+ */
+export function remedies(policy: Policy, asker: Asker, action: Action, repository: string): string[] {
+  const user = asker === 'anonymous' ? undefined : asker.name;
+  const given = policy.rules.flatMap(({ patterns, audiences }) => {
+    const pattern = patterns.find(({ matches }) => matches(repository, user));
+    if (!pattern) return [];
+    return allowing[action].flatMap((list) => {
+      const audience = audiences.get(list);
+      if (!audience) return [];
+      const who = audience.who.map(({ text }) => text).join(', ');
+      return [`line ${audience.line} gives ${list} on ${pattern.text} to ${who}`];
+    });
+  });
+  const name = /^[\w.-]+$/.test(nameOf(asker)) ? nameOf(asker) : `'${nameOf(asker).replaceAll("'", "'\\''")}'`;
+  return [...given.slice(0, 3), `\`wharfie access grant ${name} ${action} ${repository}\` would allow it`];
+}
+
 /** Whether `asker` surely may pull every repository, so that a listing need not be asked name by name. */
 export function mayPullEverything(policy: Policy, asker: Asker): boolean {
   if (isAdmin(policy, asker)) return true;

@@ -2,7 +2,7 @@ import { isRepositoryName, type Action } from '@wharfie/shared';
 import { Argument, type Command } from 'commander';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { decide } from '../access/decide.js';
+import { decide, remedies, type Asker } from '../access/decide.js';
 import { grant, revoke, stillAllows } from '../access/edit.js';
 import { actions, defaultPolicy, type Entry, type Policy } from '../access/policy.js';
 import { editFile } from '../files/replace-file.js';
@@ -99,14 +99,11 @@ async function check(user: string, action: Action, repository: string): Promise<
   const users = (await readUsers(place))?.users;
   if (user !== '$anonymous' && users && !users.has(user))
     say(`there is no account ${shown(user)} in ${place.htpasswd}`);
-  const { allowed, line, reason } = decide(
-    policy,
-    user === '$anonymous' ? 'anonymous' : { name: user },
-    action,
-    repository,
-  );
+  const asker: Asker = user === '$anonymous' ? 'anonymous' : { name: user };
+  const { allowed, line, reason } = decide(policy, asker, action, repository);
   const where = line === undefined ? '' : `${place.access} line ${line}: `;
-  process.stdout.write(`${allowed ? 'allowed' : 'denied'}: ${where}${reason}\n`);
+  const more = allowed ? [] : remedies(policy, asker, action, repository);
+  process.stdout.write(`${allowed ? 'allowed' : 'denied'}: ${where}${[reason, ...more].join('; ')}\n`);
   if (!allowed) process.exitCode = 1;
 }
 
