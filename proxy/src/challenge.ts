@@ -34,9 +34,9 @@ function wanted({ route }: Exchange): Access[] {
 }
 
 /** https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
-function problem({ request, login }: Exchange): string[] {
-  if (bearerToken(request.headers.authorization) === undefined) return [];
-  return [`error="${login === 'refused' ? 'invalid_token' : 'insufficient_scope'}"`];
+function problem(exchange: Exchange): string[] {
+  if (bearerToken(exchange) === undefined) return [];
+  return [`error="${exchange.login === 'refused' ? 'invalid_token' : 'insufficient_scope'}"`];
 }
 
 function tokenAddress({ request, client }: Exchange, publicUrl: string | undefined): string {

@@ -4,8 +4,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import { clientOf, type Client } from './client.js';
 
-/** How far a login got: `none` without credentials, `failed` when it could not be checked. */
-export type Login = 'none' | 'accepted' | 'refused' | 'failed';
+/**
+ * How far a login got: `none` without credentials, `delayed` when it has to wait because of wrong passwords or of too many
+ * logins, `failed` when it could not be checked.
+ */
+export type Login = 'none' | 'accepted' | 'refused' | 'delayed' | 'failed';
 
 /** One request and its answer, and what is known of them so far. */
 export interface Exchange {

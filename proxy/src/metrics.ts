@@ -1,5 +1,7 @@
-import { Counter, Histogram, type Registry } from '@wharfie/shared';
+import { Counter, Gauge, Histogram, type Registry } from '@wharfie/shared';
 import type { Login } from './exchange.js';
+import type { CountedBy } from './htpasswd/guesses.js';
+import type { Verifier } from './htpasswd/verifier.js';
 
 export interface Measured {
   kind: string;
@@ -13,6 +15,8 @@ export interface Measured {
 
 export interface Metrics {
   count(measured: Measured): void;
+  /** Counts a wait that wrong passwords brought about. */
+  locked(by: CountedBy): void;
 }
 
 /** From a cached manifest to an upload of gigabytes, in seconds. */
@@ -46,7 +50,16 @@ export function createMetrics(register: Registry): Metrics {
     labelNames: ['outcome'],
     registers,
   });
+  const locks = new Counter({
+    name: 'wharfie_proxy_login_locks_total',
+    help: 'Waits that too many wrong passwords brought about, by what was counted',
+    labelNames: ['by'],
+    registers,
+  });
   return {
+    locked: (by) => {
+      locks.inc({ by });
+    },
     count: ({ kind, method, status, login, bytesIn, bytesOut, milliseconds }) => {
       requests.inc({ kind, method, status });
       seconds.observe({ kind, method }, milliseconds / 1000);
@@ -55,4 +68,35 @@ export function createMetrics(register: Registry): Metrics {
       logins.inc({ outcome: login });
     },
   };
+}
+
+/** Metrics of the passwords that are checked, in `register`. */
+export function observePasswords(passwords: Verifier, register: Registry): void {
+  const registers = [register];
+  new Counter({
+    name: 'wharfie_proxy_bcrypt_checks_total',
+    help: 'Passwords checked by bcrypt',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(passwords.checks);
+    },
+  });
+  new Counter({
+    name: 'wharfie_proxy_password_cache_hits_total',
+    help: 'Passwords known to be right without bcrypt',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(passwords.cacheHits);
+    },
+  });
+  new Gauge({
+    name: 'wharfie_proxy_bcrypt_queue',
+    help: 'Password checks that wait for a thread',
+    registers,
+    collect() {
+      this.set(passwords.queueSize);
+    },
+  });
 }

@@ -68,7 +68,7 @@ export function serve(server: Server, services: Services): Proxy {
     const route = parseRoute(request.method ?? '', request.url ?? '');
     exchange.route = route;
     exchange.kind = route.kind;
-    const credentials = await noteLogin(exchange, authenticate(passwords, tokens, request.headers.authorization));
+    const credentials = await noteLogin(exchange, authenticate(passwords, tokens, exchange));
     // The client may have left while its password was checked.
     if (clientLeft(exchange)) return;
     const identity = authorize(policy.current, credentials, route);

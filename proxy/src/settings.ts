@@ -28,6 +28,7 @@ export function proxySettings(environment: Environment = process.env) {
       registryUrl: table.registryUrl,
       adminUser: table.adminUser,
       adminPassword: table.adminPassword,
+      passwordCost: table.passwordCost,
       secretFile: table.secretFile,
       drain: table.drain,
       logLevel: table.logLevel,

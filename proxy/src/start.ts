@@ -17,9 +17,12 @@ import { parsePolicy, type Policy } from './access/policy.js';
 import { createDoor } from './door.js';
 import { WatchedFile } from './files/watched-file.js';
 import { dataFiles, ensureDataFolder, ensureFirstAccount, ensurePolicy } from './first-start.js';
+import { guessReporter } from './guess-report.js';
 import { parseHtpasswd, type Htpasswd } from './htpasswd/file.js';
+import { Guesses } from './htpasswd/guesses.js';
+import { upgradeFile } from './htpasswd/upgrade.js';
 import { Verifier } from './htpasswd/verifier.js';
-import { createMetrics } from './metrics.js';
+import { createMetrics, observePasswords } from './metrics.js';
 import { serve } from './server.js';
 import type { ProxySettings } from './settings.js';
 import { followTls, loadTls } from './tls.js';
@@ -84,7 +87,11 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     closers.push(() => {
       htpasswd.close();
     });
-    const passwords = new Verifier(htpasswd);
+    const metrics = createMetrics(register);
+    const upgrade =
+      settings.passwordCost === undefined ? undefined : upgradeFile(files.htpasswd, settings.passwordCost, log);
+    const passwords = new Verifier(htpasswd, new Guesses(guessReporter(htpasswd, log, metrics)), upgrade);
+    observePasswords(passwords, register);
     closers.push(() => passwords.destroy());
     if (tlsFiles && tls && door instanceof TlsServer) {
       const following = followTls(door, tlsFiles, tls, log);
@@ -92,7 +99,6 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
         following.close();
       });
     }
-    const metrics = createMetrics(register);
     const trusted = settings.trustedProxies ?? new AddressList();
     const proxy = serve(door, {
       passwords,

@@ -7,6 +7,8 @@ import { onTestFinished } from 'vitest';
 import { parsePolicy, type Policy } from '../src/access/policy.js';
 import { createDoor } from '../src/door.js';
 import { parseHtpasswd, type Htpasswd } from '../src/htpasswd/file.js';
+import { guessReporter } from '../src/guess-report.js';
+import { Guesses } from '../src/htpasswd/guesses.js';
 import { hashPassword } from '../src/htpasswd/password.js';
 import { Verifier } from '../src/htpasswd/verifier.js';
 import { createMetrics } from '../src/metrics.js';
@@ -93,11 +95,13 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
   const upstream = await listenOn(registry);
   const accounts = { current: parseHtpasswd((await hashes).join('')) };
   const inForce = { current: parsePolicy(policy) };
-  const passwords = new Verifier(accounts);
   const upstreams = new Upstreams(settings.upstreams ?? [upstreamAt(upstream)]);
   const log: Record<string, unknown>[] = [];
-  if (settings.checkEvery !== undefined) upstreams.watch(recordingLogger(log), settings.checkEvery);
   const metrics = new Registry();
+  const counted = createMetrics(metrics);
+  const logger = recordingLogger(log);
+  if (settings.checkEvery !== undefined) upstreams.watch(logger, settings.checkEvery);
+  const passwords = new Verifier(accounts, new Guesses(guessReporter(accounts, logger, counted)));
   const server = createDoor({ idle, headers, maxConnections: settings.maxConnections ?? 1000 });
   const proxy = serve(server, {
     passwords,
@@ -105,8 +109,8 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
     policy: inForce,
     secret,
     upstreams,
-    log: recordingLogger(log),
-    metrics: createMetrics(metrics),
+    log: logger,
+    metrics: counted,
     idle,
     trusted: settings.trusted === undefined ? new AddressList() : AddressList.parse(settings.trusted),
     publicUrl: settings.publicUrl,

@@ -1,10 +1,11 @@
 import { deriveKey, identitySigner, identityVerifier, repositoryAccess } from '@wharfie/shared';
+import bcrypt from 'bcryptjs';
 import { createSigner } from 'fast-jwt';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
 import { parsePolicy } from '../src/access/policy.js';
 import { parseHtpasswd } from '../src/htpasswd/file.js';
-import { hashPassword } from '../src/htpasswd/password.js';
+import { hashPassword, saltOf } from '../src/htpasswd/password.js';
 import { ask, basic, dial, heard, openDoor, openPolicyText, passwordOf, policyText, secret } from './harness.js';
 
 type Door = Awaited<ReturnType<typeof openDoor>>;
@@ -375,6 +376,15 @@ describe('the power of a token', () => {
     expect(await get(sign(key, 'wharfie', { sub: 'bob' }))).toBe(401);
     expect(await get(sign(key, 'wharfie', { sub: 'admin', password: '' }))).toBe(401);
   });
+});
+
+test('a token that is kept instead of the password outlives a better hash of the same password', async () => {
+  const door = await open();
+  const { refresh_token = '' } = await getToken(door, 'offline_token=true', basic('bob'));
+  const hash = door.accounts.current.users.get('bob')?.bcrypt?.hash ?? '';
+  const better = bcrypt.hashSync(passwordOf('bob'), `$2b$05$${saltOf(hash)}`);
+  door.accounts.current = parseHtpasswd(`bob:${better}\n`);
+  await postToken(door, { grant_type: 'refresh_token', refresh_token });
 });
 
 test('Basic credentials go on to work on every request', async () => {

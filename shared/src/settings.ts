@@ -123,6 +123,12 @@ export function settingsTable(environment: Environment) {
       secret: true,
       description: 'its password; a random one is printed once when unset',
     },
+    passwordCost: {
+      variables: ['WHARFIE_PASSWORD_COST'],
+      schema: z.string().optional().pipe(wholeNumber(4, 17).optional()),
+      description:
+        'a login whose hash is of a lower cost, or not of the kind $2y$, replaces it in htpasswd by one of this cost',
+    },
     secretFile: {
       variables: ['WHARFIE_SECRET_FILE'],
       schema: path,

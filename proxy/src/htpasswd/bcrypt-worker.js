@@ -1,12 +1,15 @@
 import bcrypt from 'bcryptjs';
 
 /**
- * Runs in a worker thread, so that no request waits for another one's bcrypt. JavaScript, so that it is found beside
- * the module that names it both in `src` and in `dist`.
+ * Runs in a worker thread, so that no request waits for another one's bcrypt: whether `hash` is that of the password, or,
+ * without one, the password's hash with `salt`. JavaScript, so that it is found beside the module that names it both in
+ * `src` and in `dist`.
  *
- * @param {{ password: string, hash: string }} check
- * @returns {boolean}
+ * @param {{ password: string, hash: string } | { password: string, hash?: never, salt: string }} work
+ * @returns {boolean | string}
  */
-export default function matches({ password, hash }) {
-  return bcrypt.compareSync(password, hash);
+export default function run(work) {
+  return work.hash === undefined
+    ? bcrypt.hashSync(work.password, work.salt)
+    : bcrypt.compareSync(work.password, work.hash);
 }

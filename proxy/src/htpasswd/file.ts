@@ -6,6 +6,11 @@ const maxCost = 17;
 /** Above this cost a login takes seconds, which is worth a word. */
 const slowCost = 15;
 
+export interface BcryptHash {
+  hash: string;
+  cost: number;
+}
+
 /** What one line of htpasswd says about a user. */
 export interface HtpasswdLine {
   /** Counted from 1. */
@@ -13,7 +18,7 @@ export interface HtpasswdLine {
   /** The kind of hash: `$2y$`, `$2b$` or `$2a$`; a name for people when the line logs nobody in. */
   kind: string;
   /** Absent when the line never logs anybody in. */
-  bcrypt?: { hash: string; cost: number };
+  bcrypt?: BcryptHash;
 }
 
 /** A line that does not do what its writer wanted: the message names line, user and remedy, and never the hash. */

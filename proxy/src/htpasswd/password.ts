@@ -31,8 +31,12 @@ export function accountNameProblem(name: string): string | undefined {
  * The bcrypt hash of `password` as `htpasswd -B` writes it. It takes 2^cost rounds on the calling thread, in slices.
  */
 export async function hashPassword(password: string, cost = 10): Promise<string> {
-  // `$2y$` is crypt_blowfish's name for what others call `$2b$`; Apache's htpasswd writes only the former.
-  return (await bcrypt.hash(password, cost)).replace(/^\$2b\$/, '$2y$');
+  return asApacheWrites(await bcrypt.hash(password, cost));
+}
+
+/** `$2y$` is crypt_blowfish's name for what others call `$2b$`; Apache's htpasswd writes only the former. */
+export function asApacheWrites(hash: string): string {
+  return hash.replace(/^\$2b\$/, () => '$2y$');
 }
 
 /** A random password of over 140 bits, letters and digits only so that it survives any shell and any copying. */

@@ -72,6 +72,35 @@ describe('Verifier', () => {
     expect(verifier.queueSize).toBe(0);
   });
 
+  it('does not take a password for right that was changed while it was checked', async () => {
+    const checked = verifier.verify('bob', 'right');
+    file.current = parseHtpasswd(setHash(text, 'bob', await hashPassword('another', 4)));
+    expect(await checked).toBe(false);
+  });
+
+  it('makes who guesses wait, though the guess were right and known to be', async () => {
+    expect(await verifier.verify('bob', 'right', '192.0.2.1')).toBe(true);
+    for (let guess = 0; guess < 10; guess++) await verifier.verify('bob', `guess ${guess}`, '192.0.2.2');
+    const { checks } = verifier;
+    await expect(verifier.verify('bob', 'right', '192.0.2.2')).rejects.toMatchObject({ problem: 'TOOMANYREQUESTS' });
+    expect(verifier.checks).toBe(checks);
+    expect(await verifier.verify('bob', 'right', '192.0.2.3')).toBe(true);
+    expect(await verifier.verify('bob', 'right')).toBe(true);
+  });
+
+  it('answers who is in while wrong passwords are checked', async () => {
+    const slow = `bob:${await hashPassword('right', 4)}\neve:${await hashPassword('hers', 11)}\n`;
+    file.current = parseHtpasswd(slow);
+    expect(await verifier.verify('bob', 'right')).toBe(true);
+    const order: string[] = [];
+    const guesses = Array.from({ length: 8 }, (_, guess) =>
+      verifier.verify('eve', `guess ${guess}`).then(() => order.push('guess')),
+    );
+    await verifier.verify('bob', 'right').then(() => order.push('bob'));
+    await Promise.all(guesses);
+    expect(order).toEqual(['bob', ...Array.from({ length: 8 }, () => 'guess')]);
+  });
+
   it('does not keep the process alive', () => {
     const program = `
       import { Verifier } from ${JSON.stringify(new URL('../../dist/htpasswd/verifier.js', import.meta.url).href)};

@@ -4,8 +4,12 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
-import type { Htpasswd } from './file.js';
-import { passwordProblem, saltOf } from './password.js';
+import type { BcryptHash, Htpasswd } from './file.js';
+import { Guesses } from './guesses.js';
+import { asApacheWrites, passwordProblem, saltOf } from './password.js';
+import { betterSalt, type Upgrade } from './upgrade.js';
+
+type BcryptWork = { password: string; hash: string } | { password: string; salt: string };
 
 /** Checks that may wait for a thread; at cost 10 one thread does some twenty a second. */
 const maxWaiting = 1000;
@@ -27,7 +31,7 @@ export class Verifier {
   // Right passwords only: remembering wrong ones would let a stranger push the right ones out.
   readonly #verified = new LRUCache<string, true>({ max: 10_000, ttl: 3_600_000 });
   readonly #underWay = new Map<string, Promise<boolean>>();
-  readonly #pool = new Piscina<{ password: string; hash: string }, boolean>({
+  readonly #pool = new Piscina<BcryptWork, boolean | string>({
     filename: fileURLToPath(new URL('./bcrypt-worker.js', import.meta.url)),
     minThreads: 0,
     maxThreads: Math.min(Math.max(availableParallelism() - 1, 1), 4),
@@ -35,7 +39,12 @@ export class Verifier {
   });
   #dummy: { file: Htpasswd; hash: string } | undefined;
 
-  constructor(private readonly file: { readonly current: Htpasswd }) {}
+  /** @param upgrade replaces weak hashes; they stay as they are without it */
+  constructor(
+    private readonly file: { readonly current: Htpasswd },
+    private readonly guesses = new Guesses(),
+    private readonly upgrade?: Upgrade,
+  ) {}
 
   /** Checks that wait for a thread. */
   get queueSize(): number {
@@ -45,22 +54,23 @@ export class Verifier {
   /**
    * Whether `password` is `name`'s. A name that is unknown, or whose line cannot be used, takes as long as a wrong
    * password. bcrypt would take any password that begins with the right 72 bytes, so one of more bytes is nobody's.
-   * @throws OciError TOOMANYREQUESTS when too many checks wait
+   * @param from the address that asks, at whose expense wrong passwords are; undefined when nobody is to be slowed down
+   * @throws OciError TOOMANYREQUESTS when too many checks wait, or `from` has to wait after wrong passwords
    */
-  async verify(name: string, password: string): Promise<boolean> {
-    if (passwordProblem(password)) return false;
+  async verify(name: string, password: string, from?: string): Promise<boolean> {
     const known = this.file.current.users.get(name)?.bcrypt;
     const hash = known?.hash ?? this.#dummyHash();
-    const pair = createHmac('sha256', this.#key).update(`${name}:${hash}\0${password}`).digest('base64');
+    const pair = this.#pair(name, hash, password);
+    // Before the look at what is known, which would tell a guesser who has to wait that a guess was right.
+    if (from !== undefined) this.guesses.refuseWhileLocked(name, from);
     if (this.#verified.has(pair)) {
       this.cacheHits++;
+      if (from !== undefined) this.guesses.succeeded(name, from);
       return true;
     }
-    const matches = await this.#joined(pair, hash, password);
-    // The password may have been changed while the old one was checked.
-    const right = matches && known !== undefined && this.#isCurrent(name, known.hash);
-    if (right) this.#verified.set(pair, true);
-    return right;
+    const check = () => this.#joined(pair, () => this.#check(name, password, known, hash));
+    if (from === undefined) return check();
+    return this.#joined(`${from} ${pair}`, () => this.guesses.attempt(name, from, check));
   }
 
   /** Ends the threads; checks under way are rejected. */
@@ -68,17 +78,42 @@ export class Verifier {
     await this.#pool.destroy();
   }
 
-  async #joined(pair: string, hash: string, password: string): Promise<boolean> {
-    const other = this.#underWay.get(pair);
+  #joined(key: string, work: () => Promise<boolean>): Promise<boolean> {
+    const other = this.#underWay.get(key);
     if (other) return other;
+    const check = work().finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, check);
+    return check;
+  }
+
+  async #check(name: string, password: string, known: BcryptHash | undefined, hash: string): Promise<boolean> {
+    if (passwordProblem(password)) return false;
     if (this.queueSize >= maxWaiting) {
       const message = 'more logins are being checked than this server can do at once: try again in a few seconds';
       throw new OciError('TOOMANYREQUESTS', message, undefined, { 'Retry-After': '5' });
     }
     this.checks++;
-    const check = this.#pool.run({ password, hash }).finally(() => this.#underWay.delete(pair));
-    this.#underWay.set(pair, check);
-    return check;
+    const matches = await this.#pool.run({ password, hash });
+    // The password may have been changed while the old one was checked.
+    if (!matches || known === undefined || !this.#isCurrent(name, hash)) return false;
+    this.#verified.set(this.#pair(name, hash, password), true);
+    void this.#upgrade(name, password, known);
+    return true;
+  }
+
+  /** Never fails: the login is good in any case. */
+  async #upgrade(name: string, password: string, known: BcryptHash): Promise<void> {
+    const salt = this.upgrade && betterSalt(known, this.upgrade.cost);
+    if (!this.upgrade || salt === undefined) return;
+    const better = await this.#pool.run({ password, salt }).catch(() => undefined);
+    if (typeof better !== 'string') return;
+    const hash = asApacheWrites(better);
+    this.#verified.set(this.#pair(name, hash, password), true);
+    await this.upgrade.store(name, known.hash, hash);
+  }
+
+  #pair(name: string, hash: string, password: string): string {
+    return createHmac('sha256', this.#key).update(`${name}:${hash}\0${password}`).digest('base64');
   }
 
   #isCurrent(name: string, hash: string): boolean {

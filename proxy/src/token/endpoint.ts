@@ -59,23 +59,28 @@ export async function answerToken(
 }
 
 async function readQuery(exchange: Exchange, passwords: Passwords): Promise<TokenRequest> {
-  const { headers, url = '' } = exchange.request;
+  const { url = '' } = exchange.request;
   const query = new URLSearchParams(url.slice(tokenPath.length + 1));
-  const { asker } = await noteLogin(exchange, basicAsker(passwords, headers.authorization));
+  const { asker } = await noteLogin(exchange, basicAsker(passwords, exchange));
   return { asker, asked: parseScopes(query.getAll('scope')), offline: query.get('offline_token') === 'true' };
 }
 
 async function readPost(exchange: Exchange, passwords: Passwords, tokens: ClientTokens): Promise<TokenRequest> {
   const form = await readForm(exchange);
-  const { asker } = await noteLogin(exchange, formAsker(form, passwords, tokens));
+  const { asker } = await noteLogin(exchange, formAsker(form, exchange.client.address, passwords, tokens));
   return { asker, asked: parseScopes(form.getAll('scope')), offline: form.get('access_type') === 'offline' };
 }
 
-async function formAsker(form: URLSearchParams, passwords: Passwords, tokens: ClientTokens): Promise<{ asker: Asker }> {
+async function formAsker(
+  form: URLSearchParams,
+  from: string,
+  passwords: Passwords,
+  tokens: ClientTokens,
+): Promise<{ asker: Asker }> {
   const grantType = form.get('grant_type');
   if (grantType === 'password') {
     const name = form.get('username') ?? '';
-    if (await passwords.verify(name, form.get('password') ?? '')) return { asker: { name } };
+    if (await passwords.verify(name, form.get('password') ?? '', from)) return { asker: { name } };
     throw wrongCredentials();
   }
   if (grantType === 'refresh_token') {
