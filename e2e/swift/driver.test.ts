@@ -74,8 +74,7 @@ describeWith(['swift'], 'the Swift driver', () => {
       await driver.purge(new Date(Date.now() + 60_000), signal);
       expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
       await driver.delete('blob/data', signal);
-      const left = await swift.names(inUrl, 'kept/');
-      expect(left.filter((name) => !name.endsWith('/committed'))).toEqual([]);
+      expect(await swift.names(inUrl, 'kept/')).toEqual([]);
     });
 
     it('makes large objects of large objects, where one manifest cannot name all segments', async () => {
@@ -90,8 +89,7 @@ describeWith(['swift'], 'the Swift driver', () => {
       await driver.purge(new Date(Date.now() + 60_000), signal);
       expect((await driver.get('blob/data', signal)).toString()).toBe('abcdefghi');
       await driver.delete('blob/data', signal);
-      const left = await swift.names(inUrl, 'nested/');
-      expect(left.filter((name) => !name.endsWith('/committed'))).toEqual([]);
+      expect(await swift.names(inUrl, 'nested/')).toEqual([]);
     });
 
     it('removes segments of what was cancelled, and of what was given up', async () => {

@@ -5,7 +5,7 @@ import type { ByteSource, ObjectInfo, Part, StorageDriver } from '../storage-dri
 import { PathNotFound } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import { Intake } from './intake.js';
-import { dynamicSegments, openObject } from './large-object.js';
+import { dynamicSegments, openObject, staticSegments } from './large-object.js';
 import { listAll, listNames } from './listing.js';
 import { Names } from './names.js';
 import { head, putSmall, putStream, remove, removeAll } from './objects.js';
@@ -161,7 +161,9 @@ export class SwiftDriver implements StorageDriver {
   async #deleteObject(name: string, signal: AbortSignal): Promise<void> {
     const { dynamic, static: isStatic } = await head(this.client, name, signal, true);
     const parts = dynamic === '' ? undefined : await dynamicSegments(this.client, dynamic, signal);
+    const marks = isStatic ? this.#uploads.committedMarks(await staticSegments(this.client, name, signal)) : [];
     await remove(this.client, name, signal, { segments: isStatic });
+    await removeAll(this.client, marks, signal);
     if (!parts) return;
     const names = parts.segments.map((segment) => segment.name);
     await removeAll(this.client, names, signal, parts.container);

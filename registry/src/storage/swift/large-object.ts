@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { json } from 'node:stream/consumers';
 import type { Part } from '../storage-driver.js';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { Answer, Call, SwiftClient } from './client.js';
@@ -83,6 +84,23 @@ export async function dynamicSegments(
  * A dynamic large object, segment by segment: read as one, Swift gives a segment a second after the tenth, and passes over
  * a missing one in silence.
  */
+/** The names in our container of what a static large object consists of, at whatever depth; none for any other object. */
+export async function staticSegments(client: SwiftClient, name: string, signal: AbortSignal): Promise<string[]> {
+  const query = { 'multipart-manifest': 'get' };
+  const answer = await client.call({ method: 'GET', name, query, newest: true, accept: [200, 404] }, signal);
+  if (answer.status === 404 || answer.header('x-static-large-object') === '') {
+    discard(answer);
+    return [];
+  }
+  const ours = `/${client.container}/`;
+  const entries = ((await json(answer.body)) as { name: string; sub_slo?: boolean }[])
+    .filter((entry) => entry.name.startsWith(ours))
+    .map((entry) => ({ ...entry, name: entry.name.slice(ours.length) }));
+  const groups = entries.filter((entry) => entry.sub_slo);
+  const below = await Promise.all(groups.map((group) => staticSegments(client, group.name, signal)));
+  return [...entries.map((entry) => entry.name), ...below.flat()];
+}
+
 async function openDynamic(
   client: SwiftClient,
   manifest: string,

@@ -42,6 +42,12 @@ export class Names {
     return `${this.segments(upload)}at/${offset}`;
   }
 
+  /** The upload that a segment belongs to, or undefined when it is not one of ours. */
+  uploadOf(segment: string): string | undefined {
+    const ours = this.#below('segments/wharfie/');
+    return segment.startsWith(ours) ? segment.slice(ours.length).split('/')[0] : undefined;
+  }
+
   /** As distribution joins them: https://github.com/distribution/distribution/blob/v2.8.2/registry/storage/driver/swift/swift.go */
   #below(name: string): string {
     return `${this.#prefix}/${name}`.replace(/^\/+/, '');

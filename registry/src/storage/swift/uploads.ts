@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { json } from 'node:stream/consumers';
 import { LRUCache } from 'lru-cache';
 import type { ByteSource } from '../storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageUnavailable } from '../storage-driver.js';
@@ -8,7 +7,7 @@ import { copySegment, putManifest } from './assemble.js';
 import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
 import { Intake } from './intake.js';
-import { md5, openObject } from './large-object.js';
+import { md5, openObject, staticSegments } from './large-object.js';
 import { listAll } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
@@ -161,7 +160,7 @@ export class SwiftUploads {
    * Ends an upload of which this process knows all parts, `kept` being those of an object by now. Who came between has left
    * marks, by which the purge finds what else there is.
    */
-  async #endKnown(upload: string, state: State, kept: string[], signal: AbortSignal): Promise<void> {
+  async #endKnown(upload: string, state: State, kept: readonly string[], signal: AbortSignal): Promise<void> {
     const { proposals, segments } = state;
     if (!proposals) {
       await this.end(upload, state, signal);
@@ -169,9 +168,11 @@ export class SwiftUploads {
     }
     this.#known.delete(upload);
     this.#favoured.delete(upload);
-    const parts = new Set([this.#begun(upload), ...proposals, ...nameList(segments)]);
-    for (const name of kept) parts.delete(name);
-    await removeAll(this.client, [...parts], signal);
+    const gone = (names: readonly string[]): string[] => names.filter((name) => !kept.includes(name));
+    const others = gone(nameList(segments)).filter((name) => !proposals.includes(name));
+    // The marks last: by them the purge finds the rest when this process dies between.
+    if (others.length > 0) await removeAll(this.client, [this.#begun(upload), ...others], signal);
+    await removeAll(this.client, [this.#begun(upload), ...gone(proposals)], signal);
   }
 
   /** Removes what uploads left that nobody has touched since `before`; returns how many. */
@@ -216,25 +217,16 @@ export class SwiftUploads {
 
   /** The segments of an upload that a large object consists of. */
   async #used(upload: string, signal: AbortSignal): Promise<Set<string>> {
-    const used = new Set<string>();
     const path = await getSmall(this.client, this.#committed(upload), signal);
-    if (!path) return used;
-    const add = async (name: string): Promise<void> => {
-      const query = { 'multipart-manifest': 'get' };
-      const answer = await this.client.call({ method: 'GET', name, query, newest: true, accept: [200, 404] }, signal);
-      if (answer.status === 404 || answer.header('x-static-large-object') === '') {
-        await answer.body.dump();
-        return;
-      }
-      for (const entry of (await json(answer.body)) as { name: string; sub_slo?: boolean }[]) {
-        const segment = entry.name.slice(`/${this.client.container}/`.length);
-        if (!segment.startsWith(this.names.segments(upload))) continue;
-        used.add(segment);
-        if (entry.sub_slo) await add(segment);
-      }
-    };
-    await add(this.names.object(path.toString()));
-    return used;
+    if (!path) return new Set();
+    const segments = await staticSegments(this.client, this.names.object(path.toString()), signal);
+    return new Set(segments.filter((name) => name.startsWith(this.names.segments(upload))));
+  }
+
+  /** What says that uploads became the large object of these segments: goes with them. */
+  committedMarks(segments: readonly string[]): string[] {
+    const uploads = segments.flatMap((name) => this.names.uploadOf(name) ?? []);
+    return [...new Set(uploads)].map((upload) => this.#committed(upload));
   }
 
   /**
