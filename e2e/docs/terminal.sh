@@ -13,7 +13,8 @@ work=$(mktemp -d /tmp/whd-XXXX)
 engine=$(mktemp -d /tmp/whe-XXXX)
 wharfie=
 leave() {
-  [ -z "$wharfie" ] || { kill "$wharfie" 2>/dev/null && wait "$wharfie"; } || :
+  jobs -p | xargs --no-run-if-empty kill 2>/dev/null || :
+  wait
   "$scripts/../docker/engine.sh" stop "$engine" || :
   cd /
   umount --recursive "$work" || :
@@ -33,15 +34,16 @@ mount --bind "$work/hosts" /etc/hosts
 mkdir -p /etc/docker
 mount --bind "$work/docker" /etc/docker
 
-export HOME=$work DOCKER_CONFIG=$work/.docker DOCKER_BUILDKIT=0
+export HOME=$work TERM=dumb DOCKER_CONFIG=$work/.docker DOCKER_BUILDKIT=0
 DOCKER_HOST=$("$scripts/../docker/engine.sh" start "$engine")
 export DOCKER_HOST
+containerd=$engine/exec/containerd/containerd.sock
 tar -C /etc -c hostname | command docker import - busybox >/dev/null
 
 # The password that a reader types at a prompt: the one that the first start printed, or the one thought up for an account.
 typed() {
   case $1 in
-  admin) sed -n 's/^password: //p' "$work/first" ;;
+  admin) sed -n 's/^password: //p' "$work/first" 2>/dev/null || echo 'none yet' ;;
   *) echo "the password of $1" ;;
   esac
 }

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { describeWith } from './harness/requirements.js';
-import { run } from './harness/run.js';
-import { projectRoot } from './harness/wharfie.js';
+import { pattern, type } from './terminal.js';
+import { describeWith } from '../harness/requirements.js';
+import { projectRoot } from '../harness/wharfie.js';
 
 interface Block {
   commands: string;
@@ -21,15 +21,10 @@ describeWith(['root', 'docker', 'skopeo'], 'the commands of', () => {
     // A page that begins with the clone begins outside of it.
     const first = blocks[0]?.commands.includes('git clone') ? '' : 'cd wharfie\n';
     const script = blocks.map(({ commands }, number) => `echo "${mark(number)}"\n${commands}`).join('\n');
-    const terminal = join(projectRoot, 'e2e', 'docs', 'terminal.sh');
-    const { code, stdout } = await run(
-      'unshare',
-      ['--net', '--mount', 'sh', '-c', 'exec "$0" "$@" 2>&1', terminal, projectRoot],
-      { input: `${first}${script}\necho "${mark(blocks.length)}"\n` },
-    );
-    expect(code, stdout).toBe(0);
+    const { code, seen } = await type(`${first}${script}\necho "${mark(blocks.length)}"\n`);
+    expect(code, seen).toBe(0);
     for (const [number, { output }] of blocks.entries()) {
-      const said = stdout.slice(stdout.indexOf(mark(number)), stdout.indexOf(mark(number + 1)));
+      const said = seen.slice(seen.indexOf(mark(number)), seen.indexOf(mark(number + 1)));
       if (output !== undefined) expect(said).toMatch(pattern(output));
     }
   });
@@ -49,14 +44,4 @@ function blocks(markdown: string): Block[] {
         throw new Error(`there is no ${elsewhere}`);
       return elsewhere === undefined && !/^# not tested: \S/.test(commands);
     });
-}
-
-function pattern(text: string): RegExp {
-  return new RegExp(
-    text
-      .trim()
-      .split('…')
-      .map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-      .join('[^]*?'),
-  );
 }
