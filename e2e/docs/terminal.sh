@@ -1,30 +1,28 @@
 #!/bin/bash
 # The reader of a page at a terminal: runs the page's commands, from standard input, as they stand there.
 #
-#   unshare --net --mount terminal.sh PROJECT < commands
+#   terminal.sh PROJECT < commands
 #
-# A network of its own, so that Wharfie's ports are free whatever else runs; a clone of the project that is thrown away; a
-# Docker engine of its own. Needs root. What a reader does by hand is done by the functions below.
+# In namespaces of its own: a network, so that Wharfie's ports are free whatever else runs; mounts, for a clone of the project
+# that is thrown away; processes, so that none is left. With a Docker engine of its own. Needs root. What a reader does by
+# hand is done by the functions below.
 set -eu
 project=$1
+if [ -z "${work:-}" ]; then
+  # Short, because the engine's sockets lie there.
+  work=$(mktemp -d /tmp/whd-XXXX)
+  export work
+  trap 'rm -rf "$work"' EXIT
+  unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$project" 2>&1
+  exit
+fi
 scripts=$(dirname "$(realpath "$0")")
-# Short, because the engine's sockets lie there.
-work=$(mktemp -d /tmp/whd-XXXX)
-engine=$(mktemp -d /tmp/whe-XXXX)
 wharfie=
-leave() {
-  jobs -p | xargs --no-run-if-empty kill 2>/dev/null || :
-  wait
-  "$scripts/../docker/engine.sh" stop "$engine" || :
-  cd /
-  umount --recursive "$work" || :
-  rm -rf "$work" "$engine"
-}
-trap leave EXIT
 
-mount -t tmpfs tmpfs "$work"
-mkdir "$work/wharfie" "$work/upper" "$work/overlay" "$work/docker"
-mount -t overlay overlay -o "lowerdir=$project,upperdir=$work/upper,workdir=$work/overlay" "$work/wharfie"
+mkdir "$work/engine" "$work/docker" "$work/tmpfs"
+mount -t tmpfs tmpfs "$work/tmpfs"
+mkdir "$work/wharfie" "$work/tmpfs/upper" "$work/tmpfs/work"
+mount -t overlay overlay -o "lowerdir=$project,upperdir=$work/tmpfs/upper,workdir=$work/tmpfs/work" "$work/wharfie"
 rm -rf "$work/wharfie/data"
 # A public address and name that are this machine's, and certificates that its engine alone trusts.
 ip link set lo up
@@ -34,10 +32,11 @@ mount --bind "$work/hosts" /etc/hosts
 mkdir -p /etc/docker
 mount --bind "$work/docker" /etc/docker
 
+unset "${!WHARFIE_@}" "${!OS_@}" "${!REGISTRY_@}"
 export HOME=$work TERM=dumb DOCKER_CONFIG=$work/.docker DOCKER_BUILDKIT=0
-DOCKER_HOST=$("$scripts/../docker/engine.sh" start "$engine")
+DOCKER_HOST=$("$scripts/../docker/engine.sh" start "$work/engine")
 export DOCKER_HOST
-containerd=$engine/exec/containerd/containerd.sock
+containerd=$work/engine/exec/containerd/containerd.sock
 tar -C /etc -c hostname | command docker import - busybox >/dev/null
 
 # The password that a reader types at a prompt: the one that the first start printed, or the one thought up for an account.
@@ -63,11 +62,13 @@ npm() {
   kill -0 $wharfie
 }
 
+# The password is typed at the prompt, and the next command later than the second that the proxy takes to follow.
 npx() {
   case "$#$*" in
   4"wharfie users "[apv]*) typed "$4" | command npx "$@" --password-stdin ;;
   *) command npx "$@" ;;
   esac
+  sleep 1
 }
 
 # Docker Hub's busybox has a stand-in, and a login is asked for its password.

@@ -14,7 +14,7 @@ const messages = page
   .flatMap((line) => [...(line.split(' | ')[0] ?? '').matchAll(/`([^`]+)`/g)])
   .map(([, message = '']) => message);
 
-describeWith(['root', 'docker', 'podman', 'skopeo', 'containerd'], 'docs/troubleshooting.md', () => {
+describeWith(['root', 'docker', 'podman', 'skopeo', 'containerd', 'tools'], 'docs/troubleshooting.md', () => {
   let cases: string[];
   beforeAll(async () => {
     const { seen } = await type(`cd wharfie\n${readFileSync(new URL('troubles.sh', import.meta.url), 'utf8')}`);

@@ -13,6 +13,10 @@ const requirements = {
   distribution: { met: () => found('docker-registry'), remedy: 'install docker-registry' },
   swift: { met: () => found('swift-proxy-server') && found('memcached'), remedy: 'run e2e/swift/swift.sh install' },
   keystone: { met: () => found('keystone-wsgi-public'), remedy: 'run e2e/swift/swift.sh install' },
+  tools: {
+    met: () => ['curl', 'jq', 'openssl', 'htpasswd'].every(found),
+    remedy: 'install curl, jq, openssl and apache2-utils',
+  },
   go: { met: () => found('go'), remedy: 'install Go 1.24 or later' },
   nginx: { met: () => found('nginx'), remedy: 'install nginx' },
   haproxy: { met: () => found('haproxy'), remedy: 'install haproxy' },
