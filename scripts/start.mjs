@@ -32,6 +32,8 @@ for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     onSignal(signal);
   });
 }
+// Logs were rotated.
+process.on('SIGUSR2', () => services.find(({ name }) => name === 'proxy')?.child.kill('SIGUSR2'));
 // npm may be killed without a word to us, and nobody would be left to end this.
 const parent = process.ppid;
 setInterval(() => {

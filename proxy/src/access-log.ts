@@ -1,4 +1,5 @@
 import type { Logger } from '@wharfie/shared';
+import type { AuditLog } from './audit.js';
 import type { Exchange } from './exchange.js';
 import type { Metrics } from './metrics.js';
 
@@ -6,7 +7,10 @@ import type { Metrics } from './metrics.js';
  * Writes one line for the exchange once it is over, and counts it. Neither headers nor the query are written: they hold
  * passwords and the state of uploads.
  */
-export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics): void {
+export function recordWhenOver(
+  exchange: Exchange,
+  { log, metrics, audit }: { log: Logger; metrics: Metrics; audit: AuditLog | undefined },
+): void {
   const { id, request, response, client } = exchange;
   const start = performance.now();
   response.once('close', () => {
@@ -22,6 +26,7 @@ export function recordWhenOver(exchange: Exchange, log: Logger, metrics: Metrics
       bytesOut,
       milliseconds,
     });
+    audit?.request(exchange);
     const line = {
       requestId: id,
       remote: client.address,

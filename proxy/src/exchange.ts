@@ -27,6 +27,8 @@ export interface Exchange {
   login: Login;
   /** The account, once its password or token was found right. */
   user?: string;
+  /** What the registry's answer says that it is about. */
+  digest?: string;
   /** Why the door itself refused it. */
   refusal?: OciError;
   /** Bytes of bodies. */

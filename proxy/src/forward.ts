@@ -86,6 +86,8 @@ export class Forwarder {
     const { exchange, upstream, sent } = attempt;
     const { request, response, id, publicPath } = exchange;
     attempt.answered = true;
+    const digest = answer.headers['docker-content-digest'];
+    if (typeof digest === 'string') exchange.digest = digest;
     // A registry that answers before it has read everything will not read the rest.
     const early = bodyOutstanding(exchange);
     const headers = responseHeaders(answer, ownHeaders(id), hostOf(upstream), publicPath);

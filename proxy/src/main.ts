@@ -20,6 +20,10 @@ function stop(reason: string): void {
   void running?.stop(reason).then(() => process.exit(0));
 }
 process.on('SIGTERM', stop).on('SIGINT', stop);
+function reopen(): void {
+  running?.reopen();
+}
+process.on('SIGHUP', reopen).on('SIGUSR2', reopen);
 // Who started us is gone, and with it the one that would tell us to stop.
 process.once('disconnect', () => {
   stop('disconnect');

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, type Registry } from '@wharfie/shared';
 import type { Login } from './exchange.js';
 import type { CountedBy } from './htpasswd/guesses.js';
 import type { Verifier } from './htpasswd/verifier.js';
+import { nameOf, type Upstreams } from './upstreams.js';
 
 export interface Measured {
   kind: string;
@@ -17,6 +18,8 @@ export interface Metrics {
   count(measured: Measured): void;
   /** Counts a wait that wrong passwords brought about. */
   locked(by: CountedBy): void;
+  /** A changed htpasswd or access.yml was taken, or was wrong. */
+  reloaded(file: 'htpasswd' | 'access.yml', outcome: 'taken' | 'refused'): void;
 }
 
 /** From a cached manifest to an upload of gigabytes, in seconds. */
@@ -56,9 +59,18 @@ export function createMetrics(register: Registry): Metrics {
     labelNames: ['by'],
     registers,
   });
+  const reloads = new Counter({
+    name: 'wharfie_proxy_reloads_total',
+    help: 'Contents of htpasswd and access.yml that came into force, the first included, or were refused',
+    labelNames: ['file', 'outcome'],
+    registers,
+  });
   return {
     locked: (by) => {
       locks.inc({ by });
+    },
+    reloaded: (file, outcome) => {
+      reloads.inc({ file, outcome });
     },
     count: ({ kind, method, status, login, bytesIn, bytesOut, milliseconds }) => {
       requests.inc({ kind, method, status });
@@ -97,6 +109,28 @@ export function observePasswords(passwords: Verifier, register: Registry): void 
     registers,
     collect() {
       this.set(passwords.queueSize);
+    },
+  });
+}
+
+/** Metrics of the connections on both sides, in `register`. @param connections how many clients are connected now */
+export function observeConnections(upstreams: Upstreams, connections: () => Promise<number>, register: Registry): void {
+  const registers = [register];
+  new Gauge({
+    name: 'wharfie_proxy_connections',
+    help: 'Connections from clients',
+    registers,
+    async collect() {
+      this.set(await connections());
+    },
+  });
+  new Gauge({
+    name: 'wharfie_proxy_registry_up',
+    help: 'Whether a registry gets requests',
+    labelNames: ['registry'],
+    registers,
+    collect() {
+      for (const upstream of upstreams.all) this.set({ registry: nameOf(upstream) }, upstreams.isUp(upstream) ? 1 : 0);
     },
   });
 }

@@ -11,6 +11,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { recordWhenOver } from './access-log.js';
 import { mayPullEverything, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
+import type { AuditLog } from './audit.js';
 import { authenticate, noteLogin, type Passwords } from './authenticate.js';
 import { authorize } from './authorize.js';
 import { answerCatalog } from './catalog.js';
@@ -35,6 +36,7 @@ export interface Services {
   upstreams: Upstreams;
   log: Logger;
   metrics: Metrics;
+  audit: AuditLog | undefined;
   /** Milliseconds without a byte from the registry after which it counts as dead. */
   idle: number;
   /** The proxies in front whose word on their clients is believed. */
@@ -50,7 +52,7 @@ export interface Proxy {
 
 /** Serves the door: who asks, may they, then forward it with a signed identity that holds exactly that. */
 export function serve(server: Server, services: Services): Proxy {
-  const { policy, passwords, upstreams, log, metrics, trusted } = services;
+  const { policy, passwords, upstreams, log, trusted } = services;
   const publicPath = pathOf(services.publicUrl);
   const sign = identitySigner(services.secret);
   const tokens = new ClientTokens(services.secret, services.accounts);
@@ -84,7 +86,7 @@ export function serve(server: Server, services: Services): Proxy {
 
   function begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Exchange {
     const exchange = beginExchange(request, response, { trusted, publicPath, expectsContinue });
-    recordWhenOver(exchange, log, metrics);
+    recordWhenOver(exchange, services);
     drain.watch(request, response);
     return exchange;
   }

@@ -33,6 +33,7 @@ export function proxySettings(environment: Environment = process.env) {
       drain: table.drain,
       logLevel: table.logLevel,
       logFormat: table.logFormat,
+      auditLog: table.auditLog,
       idleTimeout: table.idleTimeout,
       headersTimeout: table.headersTimeout,
       maxConnections: table.maxConnections,

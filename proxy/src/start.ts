@@ -5,7 +5,6 @@ import {
   isLoopback,
   listen,
   loadSecret,
-  type SettingsError,
   startAdminServer,
   type AdminServer,
   type Logger,
@@ -14,6 +13,7 @@ import {
 import type { Server } from 'node:http';
 import { Server as TlsServer } from 'node:tls';
 import { parsePolicy, type Policy } from './access/policy.js';
+import { AuditLog } from './audit.js';
 import { createDoor } from './door.js';
 import { WatchedFile } from './files/watched-file.js';
 import { dataFiles, ensureDataFolder, ensureFirstAccount, ensurePolicy } from './first-start.js';
@@ -22,7 +22,7 @@ import { parseHtpasswd, type Htpasswd } from './htpasswd/file.js';
 import { Guesses } from './htpasswd/guesses.js';
 import { upgradeFile } from './htpasswd/upgrade.js';
 import { Verifier } from './htpasswd/verifier.js';
-import { createMetrics, observePasswords } from './metrics.js';
+import { createMetrics, observeConnections, observePasswords, type Metrics } from './metrics.js';
 import { serve } from './server.js';
 import type { ProxySettings } from './settings.js';
 import { followTls, loadTls } from './tls.js';
@@ -33,6 +33,8 @@ export interface RunningProxy {
   url: string;
   /** Lets requests under way end, as long as WHARFIE_DRAIN says, then frees everything. */
   stop(reason: string): Promise<void>;
+  /** Goes on in a new audit log where the old one was renamed. */
+  reopen(): void;
 }
 
 /** How long the registry has for the question whether it is there, in milliseconds. */
@@ -72,10 +74,13 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     closers.push(() => {
       admin.close();
     });
+    const audit = settings.auditLog === undefined ? undefined : new AuditLog(settings.auditLog, log);
+    closers.push(() => audit?.close());
+    const metrics = createMetrics(register);
     const secret = await loadSecret(settings.secretFile);
     const files = dataFiles(data);
     await ensurePolicy(files.access, settings.adminUser);
-    const policy = await openPolicy(files.access, log);
+    const policy = await openPolicy(files.access, { log, metrics, audit });
     closers.push(() => {
       policy.close();
     });
@@ -83,11 +88,10 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const password = await ensureFirstAccount(files.htpasswd, first);
     // The one time that it is shown. Not through the log, which may be kept.
     if (password !== undefined) process.stdout.write(`user: ${settings.adminUser}\npassword: ${password}\n`);
-    const htpasswd = await openHtpasswd(files.htpasswd, log);
+    const htpasswd = await openHtpasswd(files.htpasswd, { log, metrics, audit });
     closers.push(() => {
       htpasswd.close();
     });
-    const metrics = createMetrics(register);
     const upgrade =
       settings.passwordCost === undefined ? undefined : upgradeFile(files.htpasswd, settings.passwordCost, log);
     const passwords = new Verifier(htpasswd, new Guesses(guessReporter(htpasswd, log, metrics)), upgrade);
@@ -99,6 +103,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
         following.close();
       });
     }
+    observeConnections(upstreams, () => connectionsOf(door), register);
     const trusted = settings.trustedProxies ?? new AddressList();
     const proxy = serve(door, {
       passwords,
@@ -108,6 +113,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
       upstreams,
       log,
       metrics,
+      audit,
       idle,
       trusted,
       publicUrl: settings.publicUrl,
@@ -117,6 +123,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     log.info({ url }, 'ready');
     return {
       url,
+      reopen: () => audit?.reopen(),
       stop: async (reason) => {
         log.info({ reason }, `stopping; requests under way have ${settings.drain} s to end`);
         await proxy.close(settings.drain);
@@ -170,32 +177,55 @@ async function unready(upstreams: Upstreams): Promise<string | undefined> {
   }
 }
 
-function openPolicy(path: string, log: Logger): Promise<WatchedFile<Policy>> {
+interface Witnesses {
+  log: Logger;
+  metrics: Metrics;
+  audit: AuditLog | undefined;
+}
+
+function openPolicy(path: string, { log, metrics, audit }: Witnesses): Promise<WatchedFile<Policy>> {
   return WatchedFile.open(path, {
     parse: parsePolicy,
-    onLoaded: ({ warnings }) => {
+    onLoaded: (policy) => {
       log.info({ path }, 'access.yml is in force');
-      for (const warning of warnings) log.warn(`${path}: ${warning}`);
+      for (const warning of policy.warnings) log.warn(`${path}: ${warning}`);
+      metrics.reloaded('access.yml', 'taken');
+      audit?.policy(policy);
     },
-    onError: stays(log),
+    onError: ({ message }) => {
+      log.error(`${message}; what was last good stays in force`);
+      metrics.reloaded('access.yml', 'refused');
+      audit?.rejected('policy', message);
+    },
   });
 }
 
-function openHtpasswd(path: string, log: Logger): Promise<WatchedFile<Htpasswd>> {
+function openHtpasswd(path: string, { log, metrics, audit }: Witnesses): Promise<WatchedFile<Htpasswd>> {
+  let before: Htpasswd | undefined;
   return WatchedFile.open(path, {
     parse: parseHtpasswd,
-    onLoaded: ({ users, warnings }) => {
-      log.info({ path, users: users.size }, 'htpasswd is in force');
-      for (const { message } of warnings) log.warn(`${path}: ${message}`);
+    onLoaded: (htpasswd) => {
+      log.info({ path, users: htpasswd.users.size }, 'htpasswd is in force');
+      for (const { message } of htpasswd.warnings) log.warn(`${path}: ${message}`);
+      metrics.reloaded('htpasswd', 'taken');
+      audit?.accounts(before, htpasswd);
+      before = htpasswd;
     },
-    onError: stays(log),
+    onError: ({ message }) => {
+      log.error(`${message}; what was last good stays in force`);
+      metrics.reloaded('htpasswd', 'refused');
+      audit?.rejected('accounts', message);
+    },
   });
 }
 
-function stays(log: Logger): (error: SettingsError) => void {
-  return (error) => {
-    log.error(`${error.message}; what was last good stays in force`);
-  };
+function connectionsOf(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.getConnections((error, count) => {
+      if (error) reject(error);
+      else resolve(count);
+    });
+  });
 }
 
 async function closeAll(closers: (() => unknown)[]): Promise<void> {

@@ -5,6 +5,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
 import { parsePolicy, type Policy } from '../src/access/policy.js';
+import type { AuditLog } from '../src/audit.js';
 import { createDoor } from '../src/door.js';
 import { parseHtpasswd, type Htpasswd } from '../src/htpasswd/file.js';
 import { guessReporter } from '../src/guess-report.js';
@@ -74,6 +75,7 @@ interface DoorSettings {
   headers?: number;
   upstreams?: readonly Upstream[];
   trusted?: string;
+  audit?: AuditLog;
   publicUrl?: string;
   maxConnections?: number;
   /** Milliseconds between two checks of the registries; none when not given. */
@@ -111,6 +113,7 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
     upstreams,
     log: logger,
     metrics: counted,
+    audit: settings.audit,
     idle,
     trusted: settings.trusted === undefined ? new AddressList() : AddressList.parse(settings.trusted),
     publicUrl: settings.publicUrl,

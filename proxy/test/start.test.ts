@@ -1,12 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ask, deferred, listenOn } from './harness.js';
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
@@ -124,6 +124,44 @@ describe('the proxy', () => {
     await second.ready;
     expect(second.stdout()).not.toMatch(/password:/);
     expect((await ask(door, 'GET', '/v2/', basicAuth('admin', password))).status).toBe(200);
+  });
+
+  test('shows what an operator watches, and keeps an audit log that is reopened on SIGHUP and SIGUSR2', async () => {
+    const settings = await environment();
+    const auditLog = join(await temporaryFolder(), 'audit.log');
+    await fakeRegistry(settings.WHARFIE_REGISTRY_LISTEN);
+    const proxy = run(main, { ...settings, WHARFIE_AUDIT_LOG: auditLog });
+    await proxy.ready;
+    const password = passwordIn(proxy.stdout()) ?? '';
+    await ask({ port: portOf(settings.WHARFIE_LISTEN) }, 'GET', '/v2/', basicAuth('admin', password));
+    await ask({ port: portOf(settings.WHARFIE_LISTEN) }, 'GET', '/v2/', basicAuth('admin', password));
+    await writeFile(join(settings.WHARFIE_DATA, 'access.yml'), 'nonsense');
+    await proxy.prints(/what was last good stays in force/);
+    const { body } = await ask({ port: portOf(settings.WHARFIE_ADMIN_LISTEN) }, 'GET', '/metrics');
+    for (const line of [
+      /^wharfie_proxy_requests_total\{kind="version",method="GET",status="200"\} 2$/m,
+      /^wharfie_proxy_request_seconds_count\{kind="version",method="GET"\} 2$/m,
+      /^wharfie_proxy_body_bytes_total\{direction="out"\} \d+$/m,
+      /^wharfie_proxy_logins_total\{outcome="accepted"\} 2$/m,
+      /^wharfie_proxy_bcrypt_queue 0$/m,
+      /^wharfie_proxy_bcrypt_checks_total 1$/m,
+      /^wharfie_proxy_password_cache_hits_total 1$/m,
+      /^wharfie_proxy_connections \d+$/m,
+      /^wharfie_proxy_registry_up\{registry="http:\/\/127\.0\.0\.1:\d+"\} 1$/m,
+      /^wharfie_proxy_reloads_total\{file="access.yml",outcome="taken"\} 1$/m,
+      /^wharfie_proxy_reloads_total\{file="access.yml",outcome="refused"\} 1$/m,
+      /^wharfie_proxy_reloads_total\{file="htpasswd",outcome="taken"\} 1$/m,
+      /^nodejs_eventloop_lag_p99_seconds /m,
+    ]) {
+      expect(body).toMatch(line);
+    }
+    for (const signal of ['SIGHUP', 'SIGUSR2'] as const) {
+      const old = `${auditLog}.${signal}`;
+      await rename(auditLog, old);
+      proxy.child.kill(signal);
+      await vi.waitFor(() => stat(auditLog));
+      expect(await readFile(signal === 'SIGHUP' ? old : `${auditLog}.SIGHUP`, 'utf8')).toContain('"added":["admin"]');
+    }
   });
 
   test('makes the account that it is told to make, and shows its password nowhere', async () => {

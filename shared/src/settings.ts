@@ -197,6 +197,12 @@ export function settingsTable(environment: Environment) {
       fallback: () => (process.stdout.isTTY ? 'pretty' : 'json'),
       description: 'how it is logged',
     },
+    auditLog: {
+      variables: ['WHARFIE_AUDIT_LOG'],
+      schema: optionalPath,
+      description:
+        'file for what was pushed, deleted and refused, and for changes of accounts and policy; none when unset',
+    },
     publicUrl: {
       variables: ['WHARFIE_PUBLIC_URL'],
       schema: z
