@@ -1,7 +1,11 @@
 // A running `npm start` for programs that are no tests: the conformance suite and the benchmarks.
 import { spawn } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { servicesBelow } from './processes.mjs';
 
 const script = fileURLToPath(new URL('../../scripts/start.mjs', import.meta.url));
 const password = 'known to the test';
@@ -10,6 +14,7 @@ const password = 'known to the test';
  * @typedef {object} Running
  * @property {string} address
  * @property {string} password of the account `admin`
+ * @property {() => number[]} processes those of both services
  * @property {(path: string, init?: RequestInit) => Promise<Response>} fetch through the door, as `admin`
  * @property {() => Promise<void>} stop
  */
@@ -22,8 +27,12 @@ const password = 'known to the test';
 export async function startWharfie(settings) {
   const ports = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
   const address = `127.0.0.1:${ports[0]}`;
+  // Into a file: whoever measures must not be busy with reading it.
+  const folder = mkdtempSync(join(tmpdir(), 'wharfie-log-'));
+  const log = join(folder, 'log');
+  const output = openSync(log, 'w');
   const child = spawn(process.execPath, [script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', output, 'inherit'],
     env: {
       PATH: process.env['PATH'],
       WHARFIE_ADMIN_PASSWORD: password,
@@ -34,31 +43,28 @@ export async function startWharfie(settings) {
       ...settings,
     },
   });
+  closeSync(output);
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  await new Promise((resolve, reject) => {
-    let said = '';
-    child.stdout.on('data', (/** @type {Buffer} */ chunk) => {
-      said += chunk.toString();
-      if (said.includes('docker push')) resolve(undefined);
-    });
-    child.once('exit', () => {
-      reject(new Error(`Wharfie did not start:\n${said}`));
-    });
-  });
+  while (!readFileSync(log, 'utf8').includes('docker push')) {
+    if (child.exitCode !== null) throw new Error(`Wharfie did not start:\n${readFileSync(log, 'utf8')}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
   const authorization = `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`;
   return {
     address,
     password,
+    processes: () => servicesBelow(child.pid ?? 0),
     fetch: (path, init) => fetch(`http://${address}${path}`, { ...init, headers: { authorization } }),
     stop: async () => {
       child.kill();
       await ended;
+      rmSync(folder, { recursive: true });
     },
   };
 }
 
 /** @returns {Promise<number>} */
-function freePort() {
+export function freePort() {
   return new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());

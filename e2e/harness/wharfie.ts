@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from './free-port.js';
+import { allProcesses, commandLine, descendants, memoryOf, servicesBelow } from './processes.mjs';
 import { must, run, type Result } from './run.js';
 
 export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
@@ -163,14 +164,7 @@ export class Wharfie {
 
   /** Memory of both services together, in MiB: resident, and with what they share counted once. */
   memory(): { rss: number; pss: number } {
-    const total = { rss: 0, pss: 0 };
-    for (const pid of descendants(this.process.pid ?? 0)) {
-      if (!commandLine(pid).some((part) => part.endsWith('/dist/main.js'))) continue;
-      const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-      total.rss += Number(/^Rss:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
-      total.pss += Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
-    }
-    return total;
+    return memoryOf(servicesBelow(this.process.pid ?? 0));
   }
 
   /** Everything that still runs of it. */
@@ -203,33 +197,5 @@ export class Wharfie {
   async dispose(): Promise<void> {
     await this.stop();
     if (this.ownsData) await rm(join(this.data, '..'), { recursive: true, force: true });
-  }
-}
-
-function allProcesses(): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number);
-}
-
-function descendants(root: number): number[] {
-  const children = new Map<number, number[]>();
-  for (const pid of allProcesses()) {
-    try {
-      const parent = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[1]);
-      children.set(parent, [...(children.get(parent) ?? []), pid]);
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  const below = (pid: number): number[] => (children.get(pid) ?? []).flatMap((child) => [child, ...below(child)]);
-  return below(root);
-}
-
-function commandLine(pid: number): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  } catch {
-    return [];
   }
 }

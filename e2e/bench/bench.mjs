@@ -1,0 +1,238 @@
+// What every benchmark shares: takes measures on several sides in turn, round after round, and reports medians, spread and
+// ratios. Whatever slows this machine down slows all sides of a round, so a ratio is that of a round, and the median of those.
+import { fork } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { memoryOf } from '../harness/processes.mjs';
+import { plot } from './plot.mjs';
+
+/** @typedef {import('./connection.mjs').Target} Target */
+/** @typedef {import('./load.mjs').Operations} Operations */
+
+/**
+ * Something that is measured, and how it is started in a folder of its own.
+ * @typedef {object} Side
+ * @property {string} name
+ * @property {(folder: string) => Promise<Started>} start
+ *
+ * @typedef {object} Started
+ * @property {Target} target
+ * @property {() => number[]} processes those whose memory counts
+ * @property {() => Promise<void>} stop
+ *
+ * @typedef {Started & { name: string, state: Map<string, unknown> }} Running `state` is for what a measure keeps of it
+ *
+ * @typedef {object} Measure
+ * @property {string} id
+ * @property {string} title
+ * @property {string} unit
+ * @property {'more' | 'less'} better
+ * @property {Record<string, number>} [wanted] the ratio to another side that is wanted: at least, or, where less is better, at most
+ * @property {number} [rounds] fewer than usual, for what takes long
+ * @property {(run: Run) => Promise<number>} take
+ *
+ * @typedef {object} Run
+ * @property {Running} side
+ * @property {number} size bytes of a big blob
+ * @property {string} name unlike any other run's, for a repository
+ * @property {Load} load
+ * @property {{ rss: number }} memory the most that the side held during this run, so far, in MiB
+ *
+ * @typedef {<Name extends keyof Operations>(operation: Name, load: Parameters<Operations[Name]>[0]) => Promise<Awaited<ReturnType<Operations[Name]>>>} Load
+ *
+ * @typedef {object} Result
+ * @property {string} id
+ * @property {string} title
+ * @property {string} unit
+ * @property {'more' | 'less'} better
+ * @property {Record<string, number>} wanted
+ * @property {Record<string, number[]>} values by side, round by round
+ * @property {Record<string, number>} memory by side: the most that it held, in MiB
+ *
+ * @typedef {object} Suite
+ * @property {string} title
+ * @property {Side[]} sides the first is the one whose ratio to the others is shown
+ * @property {Measure[]} measures
+ */
+
+export const mebibyte = 1024 * 1024;
+
+/** The command line that every benchmark takes. */
+export function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string', multiple: true, default: [] },
+      size: { type: 'string', default: '256' },
+      rounds: { type: 'string', default: '5' },
+      out: { type: 'string', default: 'e2e/results' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(`Options:
+  --only WORD     only measures whose name holds WORD; may be given more than once
+  --size MIB      size of a big blob (256)
+  --rounds N      how often each measure is taken on each side (5)
+  --out FOLDER    where the results (JSON) and their plots (SVG) go (e2e/results)`);
+    process.exit();
+  }
+  const [size, rounds] = [Number(values.size), Number(values.rounds)];
+  if (!Number.isInteger(size) || size < 1) throw new Error(`--size ${values.size}: a whole number of MiB`);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds ${values.rounds}: a whole number`);
+  return { only: values.only, size: size * mebibyte, rounds, out: values.out };
+}
+
+/**
+ * Takes all measures, prints tables, and writes the results to `<out>/<name>.json` and a plot of each beside it.
+ * @param {string} name @param {Suite[]} suites @param {ReturnType<typeof readOptions>} options
+ */
+export async function bench(name, suites, options) {
+  /** @type {{ title: string, sides: string[], results: Result[] }[]} */
+  const done = [];
+  const child = fork(new URL('load.mjs', import.meta.url));
+  /** @type {Load} */
+  const load = (operation, what) =>
+    new Promise((resolve, reject) => {
+      child.once('message', (/** @type {{ result: never, error?: string }} */ { result, error }) => {
+        if (error === undefined) resolve(result);
+        else reject(new Error(error));
+      });
+      child.send({ operation, load: what });
+    });
+  try {
+    for (const { title, sides, measures } of suites) {
+      const wanted = measures.filter(
+        ({ id }) => options.only.length === 0 || options.only.some((word) => id.includes(word)),
+      );
+      if (wanted.length === 0) continue;
+      const results = await takeAll(sides, wanted, options, load);
+      const suite = { title, sides: sides.map((side) => side.name), results };
+      done.push(suite);
+      console.log(`\n## ${title}\n\n${table(suite)}`);
+    }
+  } finally {
+    child.disconnect();
+  }
+  await mkdir(options.out, { recursive: true });
+  const machine = {
+    cores: availableParallelism(),
+    processor: cpus()[0]?.model ?? '',
+    memory: `${Math.round(totalmem() / 1024 ** 3)} GiB`,
+    kernel: release(),
+    node: process.version,
+  };
+  const { size, rounds } = options;
+  const report = { taken: new Date().toISOString(), machine, size, rounds, suites: done };
+  await writeFile(join(options.out, `${name}.json`), `${JSON.stringify(report, undefined, 2)}\n`);
+  for (const { sides, results } of done)
+    for (const result of results) await writeFile(join(options.out, `${name}-${result.id}.svg`), plot(result, sides));
+  console.log(`\nResults and plots: ${options.out}/${name}*`);
+}
+
+/** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load */
+async function takeAll(sides, measures, { rounds, size }, load) {
+  const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-'));
+  /** @type {Running[]} */
+  const running = [];
+  try {
+    for (const { name, start } of sides) {
+      const own = join(folder, `${running.length}`);
+      await mkdir(own);
+      running.push({ name, state: new Map(), ...(await start(own)) });
+    }
+    /** @type {Result[]} */
+    const results = [];
+    for (const measure of measures) results.push(await takeOne(running, measure, rounds, size, load));
+    return results;
+  } finally {
+    for (const side of running.reverse()) await side.stop();
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** @param {Running[]} sides @param {Measure} measure @param {number} most @param {number} size @param {Load} load @returns {Promise<Result>} */
+async function takeOne(sides, { id, title, unit, better, wanted = {}, rounds, take }, most, size, load) {
+  /** @type {Record<string, number[]>} */
+  const values = Object.fromEntries(sides.map(({ name }) => [name, []]));
+  /** @type {Record<string, number>} */
+  const memory = Object.fromEntries(sides.map(({ name }) => [name, 0]));
+  for (let round = 0; round < Math.min(most, rounds ?? most); round += 1) {
+    for (const side of sides) {
+      const watched = watchMemory(side);
+      const name = `${id}-${round}-${Date.now()}`;
+      const value = await take({ side, size, name, load, memory: watched.peak }).finally(watched.stop);
+      values[side.name]?.push(value);
+      memory[side.name] = Math.max(memory[side.name] ?? 0, watched.peak.rss);
+      console.error(`${id} ${round + 1}: ${side.name} ${shown(value)} ${unit}`);
+    }
+  }
+  return { id, title, unit, better, wanted, values, memory };
+}
+
+/** @param {Running} side */
+function watchMemory({ processes }) {
+  const peak = { rss: 0 };
+  const look = () => {
+    peak.rss = Math.max(peak.rss, memoryOf(processes()).rss);
+  };
+  look();
+  const timer = setInterval(look, 200);
+  return {
+    peak,
+    stop: () => {
+      clearInterval(timer);
+      look();
+    },
+  };
+}
+
+/** @param {{ sides: string[], results: Result[] }} suite */
+function table({ sides, results }) {
+  const [first = '', ...rivals] = sides;
+  const heads = [
+    'measure',
+    'unit',
+    ...sides,
+    ...rivals.map((rival) => `${first} : ${rival}`),
+    'wanted',
+    'most memory, MiB',
+  ];
+  const rows = results.map((result) => [
+    result.title,
+    result.unit,
+    ...sides.map((side) => spread(result.values[side] ?? [])),
+    ...rivals.map((rival) => `${shown(ratio(result, first, rival))}×`),
+    Object.entries(result.wanted)
+      .map(([rival, times]) => `${result.better === 'more' ? '≥' : '≤'} ${times}× ${rival}`)
+      .join(', '),
+    sides.map((side) => Math.round(result.memory[side] ?? 0)).join(' / '),
+  ]);
+  return [heads, heads.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+/** The median of the ratios of the rounds. @param {Result} result @param {string} first @param {string} rival */
+export function ratio({ values }, first, rival) {
+  const others = values[rival] ?? [];
+  return median((values[first] ?? []).map((value, round) => value / (others[round] ?? NaN)));
+}
+
+/** @param {number[]} values */
+export function median(values) {
+  const sorted = [...values].sort((one, two) => one - two);
+  const [low = NaN, high = NaN] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
+  return (low + high) / 2;
+}
+
+/** @param {number[]} values */
+function spread(values) {
+  const range = values.length > 1 ? ` (${shown(Math.min(...values))}–${shown(Math.max(...values))})` : '';
+  return `${shown(median(values))}${range}`;
+}
+
+/** Three digits say enough. @param {number} value */
+export function shown(value) {
+  if (value >= 100) return value.toFixed(0);
+  return value.toFixed(value >= 10 ? 1 : 2);
+}

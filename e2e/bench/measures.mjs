@@ -1,0 +1,113 @@
+// What is measured of a registry, whatever its storage.
+import { mebibyte } from './bench.mjs';
+
+/** @typedef {import('./bench.mjs').Measure} Measure */
+/** @typedef {import('./bench.mjs').Run} Run */
+
+/** Big blobs going up. @returns {Measure[]} */
+export function pushes() {
+  return [
+    throughput('push', 'one blob', ({ size }) => ({ bytes: size })),
+    throughput('push-chunked', 'one blob in chunks of 5 MiB', ({ size }) => ({ bytes: size, chunk: 5 * mebibyte })),
+    throughput('push-8', '8 blobs at once', ({ size }) => ({ bytes: size / 4, clients: 8 })),
+    throughput('push-50', '50 blobs at once', ({ size }) => ({ bytes: size / 16, clients: 50 })),
+  ];
+}
+
+/** Big blobs coming down. @returns {Measure[]} */
+export function pulls() {
+  return [
+    pulling('pull', 'one blob', 1, 1),
+    pulling('pull-8', '8 blobs at once', 8, 4),
+    pulling('pull-50', '50 blobs at once', 50, 16),
+  ];
+}
+
+/** @param {number} count @param {number} clients @returns {Measure} */
+export function smallImages(count, clients) {
+  return {
+    id: 'images',
+    title: `Push small images, ${clients} clients`,
+    unit: 'images/s',
+    better: 'more',
+    take: async ({ side, name, load }) => {
+      // What asks for a bcrypt each time would take minutes.
+      const fewer = side.name.startsWith('nginx') ? Math.ceil(count / 10) : count;
+      const { seconds } = await load('images', { target: side.target, prefix: name, count: fewer, clients });
+      return fewer / seconds;
+    },
+  };
+}
+
+/** @returns {Measure[]} */
+export function manifestRates() {
+  return /** @type {const} */ (['GET', 'HEAD']).flatMap((method) =>
+    /** @type {const} */ (['tag', 'digest']).map((by) => ({
+      id: `manifest-${method.toLowerCase()}-${by}`,
+      title: `${method} a manifest by ${by}, 16 connections`,
+      unit: 'requests/s',
+      better: 'more',
+      take: async ({ side, load }) => {
+        const reference = (await manifestOf(side, load))[by];
+        const path = `/v2/rates/0/manifests/${reference}`;
+        const { perSecond } = await load('rate', { target: side.target, method, path, connections: 16, duration: 3 });
+        return perSecond;
+      },
+    })),
+  );
+}
+
+/** Adds what is wanted to measures, by their name. @param {Measure[]} measures @param {Record<string, Record<string, number>>} wanted */
+export function wanting(measures, wanted) {
+  return measures.map((measure) => ({ ...measure, ...(wanted[measure.id] && { wanted: wanted[measure.id] }) }));
+}
+
+/**
+ * @param {string} id @param {string} what
+ * @param {(run: Run) => { bytes: number, chunk?: number, clients?: number }} loadOf
+ * @returns {Measure}
+ */
+function throughput(id, what, loadOf) {
+  return {
+    id,
+    title: `Push ${what}`,
+    unit: 'MiB/s',
+    better: 'more',
+    take: async (run) => {
+      const load = loadOf(run);
+      const { seconds } = await run.load('push', { target: run.side.target, repository: run.name, ...load });
+      return (load.bytes * (load.clients ?? 1)) / mebibyte / seconds;
+    },
+  };
+}
+
+/** @param {string} id @param {string} what @param {number} clients @param {number} fraction @returns {Measure} */
+function pulling(id, what, clients, fraction) {
+  return {
+    id,
+    title: `Pull ${what}`,
+    unit: 'MiB/s',
+    better: 'more',
+    take: async ({ side: { target, state }, size, load }) => {
+      const bytes = size / fraction;
+      let digests = /** @type {string[] | undefined} */ (state.get(id));
+      if (!digests) {
+        digests = (await load('push', { target, repository: id, bytes, clients })).digests;
+        state.set(id, digests);
+      }
+      const { seconds } = await load('pull', { target, repository: id, digests, bytes });
+      return (bytes * clients) / mebibyte / seconds;
+    },
+  };
+}
+
+/** A manifest to ask for, pushed once. @param {Run['side']} side @param {Run['load']} load */
+async function manifestOf({ target, state }, load) {
+  let digest = /** @type {string | undefined} */ (state.get('manifest'));
+  if (digest === undefined) {
+    await load('images', { target, prefix: 'rates', count: 1, clients: 1 });
+    ({ digest } = await load('ask', { target, path: '/v2/rates/0/manifests/v0', times: 1 }));
+    state.set('manifest', digest);
+  }
+  return { tag: 'v0', digest };
+}
