@@ -86,6 +86,17 @@ export class Forwarder {
     const { exchange, upstream, sent } = attempt;
     const { request, response, id, publicPath } = exchange;
     attempt.answered = true;
+    if (answer.statusCode === 401) {
+      // A challenge of its own would have clients send it, or whomever it names, their passwords.
+      request.unpipe();
+      sent?.destroy();
+      this.log.error(
+        { requestId: id, registry: hostOf(upstream) },
+        'the registry does not accept what this proxy signs',
+      );
+      await refuse(exchange, notAccepted());
+      return;
+    }
     const digest = answer.headers['docker-content-digest'];
     if (typeof digest === 'string') exchange.digest = digest;
     // A registry that answers before it has read everything will not read the rest.
@@ -165,6 +176,11 @@ function bodyOnceConnected(attempt: Attempt): Stream {
 export function unavailable(): OciError {
   const message = 'the registry behind this proxy is not running or cannot be reached; try again in a few seconds';
   return new OciError('UNAVAILABLE', message, undefined, { 'Retry-After': '5' });
+}
+
+function notAccepted(): OciError {
+  const message = 'the registry behind this proxy refuses its requests: an operator must give both the same secret';
+  return new OciError('BAD_GATEWAY', message);
 }
 
 export function badGateway(): OciError {

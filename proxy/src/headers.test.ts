@@ -35,6 +35,15 @@ describe('the head that the registry gets', () => {
     );
   });
 
+  test.each(['application/x-www-form-urlencoded', 'Multipart/form-data; boundary=x', ' multipart/mixed'])(
+    'never calls a body a form, in which a registry might look for parameters: %s',
+    (type) => {
+      expect(requestHeaders(asRequest('POST', { 'content-type': type }), 'token', 'id')).not.toHaveProperty(
+        'content-type',
+      );
+    },
+  );
+
   test('leaves out what the client says is of its connection, but never where the body ends', () => {
     const headers = { connection: 'Range, content-length', range: 'bytes=0-1', 'content-length': '5', accept: '*/*' };
     const sent = requestHeaders(asRequest('PUT', headers), 'token', 'id');

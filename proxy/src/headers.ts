@@ -70,11 +70,18 @@ export function requestHeaders(request: IncomingMessage, token: string, requestI
   const result: OutgoingHttpHeaders = { authorization: `Bearer ${token}`, 'x-request-id': requestId };
   for (const name of forwarded) {
     const value = headers[name];
-    if (value !== undefined && !ofConnection.has(name)) result[name] = value;
+    if (value === undefined || ofConnection.has(name)) continue;
+    // No request of the API is a form, and distribution would read parameters out of it that nobody has checked.
+    if (name === 'content-type' && isForm(value)) continue;
+    result[name] = value;
   }
   if (headers['transfer-encoding'] !== undefined) result['transfer-encoding'] = 'chunked';
   else if (withBody.has(method)) result['content-length'] = headers['content-length'] ?? '0';
   return result;
+}
+
+function isForm(contentType: string | string[]): boolean {
+  return /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(String(contentType));
 }
 
 /**

@@ -22,6 +22,7 @@ import { Forwarder } from './forward.js';
 import { checkFraming } from './headers.js';
 import type { Htpasswd } from './htpasswd/file.js';
 import type { Metrics } from './metrics.js';
+import { uploadsTarget } from './uploads-target.js';
 import { refuse } from './refuse.js';
 import { ClientTokens } from './token/client-tokens.js';
 import { answerToken, tokenPath } from './token/endpoint.js';
@@ -79,6 +80,7 @@ export function serve(server: Server, services: Services): Proxy {
 
   async function pass(exchange: Exchange, route: Route, asker: Asker, identity: Identity): Promise<void> {
     const token = sign(identity);
+    if (route.kind === 'uploads') exchange.request.url = uploadsTarget(route, identity);
     if (route.kind === 'catalog' && !mayPullEverything(policy.current, asker)) {
       await answerCatalog(exchange, route, { policy: policy.current, asker }, upstreams, token);
     } else forwarder.forward(exchange, token);

@@ -159,29 +159,51 @@ describe('may they', () => {
 });
 
 describe('mounts', () => {
+  let asked: Record<string, string>;
   const mount = async (name: string, query: string) => {
     const door = await openDoor();
-    const path = `/v2/${name}/app/blobs/uploads/?${query}`;
-    expect((await ask(door, 'POST', path, basic(name))).status).toBe(200);
-    expect(door.asked[0]?.url).toBe(path);
-    return door.asked[0]?.identity?.access;
+    const path = `/v2/${name}/app/blobs/uploads/`;
+    expect((await ask(door, 'POST', `${path}?${query}`, basic(name))).status).toBe(200);
+    const { url = '', identity } = door.asked[0] ?? {};
+    expect(url.startsWith(path)).toBe(true);
+    asked = Object.fromEntries(new URLSearchParams(url.slice(path.length)));
+    return identity?.access;
   };
   const push = (name: string) => ({ type: 'repository', name: `${name}/app`, actions: ['push'] });
 
   test('add pull on the source to the token when the asker may pull it', async () => {
     const pull = { type: 'repository', name: 'team/base', actions: ['pull'] };
     expect(await mount('bob', `mount=${digest}&from=team/base`)).toEqual([push('bob'), pull]);
+    expect(asked).toEqual({ mount: digest, from: 'team/base' });
     expect(await mount('bob', `from=team%2Fbase&mount=sha256%3A${'a'.repeat(64)}`)).toEqual([push('bob'), pull]);
+    expect(asked).toEqual({ mount: digest, from: 'team/base' });
   });
 
-  test('add nothing when the asker may not pull the source', async () => {
-    expect(await mount('bob', `mount=${digest}&from=other/base`)).toEqual([push('bob')]);
+  test('are uploads for the registry, whichever it is, when the asker may not pull the source', async () => {
+    for (const query of [
+      `mount=${digest}&from=other/base`,
+      `mount=${digest}&from=other/base&from=team/base`,
+      `mount=${digest}&from=%zz&from=other/base`,
+      `mount=${digest};from=other/base&from=UP`,
+    ]) {
+      expect(await mount('bob', query)).toEqual([push('bob')]);
+      expect(asked).toEqual({});
+    }
   });
 
   test('without a source add pull on everything only for who may pull everything', async () => {
     expect(await mount('bob', `mount=${digest}`)).toEqual([push('bob')]);
+    expect(asked).toEqual({});
     const all = { type: 'repository', name: everything, actions: ['pull'] };
     expect(await mount('admin', `mount=${digest}`)).toEqual([push('admin'), all]);
+    expect(asked).toEqual({ mount: digest });
+  });
+
+  test('leave what an upload says of its digest', async () => {
+    await mount('bob', `digest=${digest}&x=y`);
+    expect(asked).toEqual({ digest });
+    await mount('bob', 'digest-algorithm=sha512');
+    expect(asked).toEqual({ 'digest-algorithm': 'sha512' });
   });
 });
 

@@ -226,7 +226,7 @@ describe('an upload that is refused before it is through', () => {
   ])('by the registry still gets the answer of the registry: %s', async (_, closes) => {
     const door = await openDoor({
       registry: (_incoming, response) => {
-        response.writeHead(401, {
+        response.writeHead(403, {
           'Content-Type': 'application/json',
           'Content-Length': 2,
           ...(closes && { Connection: 'close' }),
@@ -236,10 +236,22 @@ describe('an upload that is refused before it is through', () => {
     });
     for (let round = 0; round < 5; round++) {
       const response = await uploadFiftyMegabytes(door, length);
-      expect(response.statusCode).toBe(401);
+      expect(response.statusCode).toBe(403);
       expect(response.headers.connection).toBe('close');
       expect(Buffer.concat((await response.toArray()) as Buffer[]).toString()).toBe('{}');
     }
+  });
+
+  test('of the proxy itself by the registry is no challenge to the client', async () => {
+    const door = await openDoor({
+      registry: (_incoming, response) => {
+        response.writeHead(401, { 'WWW-Authenticate': 'Bearer realm="https://elsewhere.example/token"' }).end();
+      },
+    });
+    const response = await uploadFiftyMegabytes(door, length);
+    expect(response.statusCode).toBe(502);
+    expect(response.headers['www-authenticate']).toBeUndefined();
+    expect(Buffer.concat((await response.toArray()) as Buffer[]).toString()).toContain('the same secret');
   });
 
   test.each([
