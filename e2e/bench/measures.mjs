@@ -81,8 +81,8 @@ function throughput(id, what, loadOf) {
   };
 }
 
-/** @param {string} id @param {string} what @param {number} clients @param {number} fraction @returns {Measure} */
-function pulling(id, what, clients, fraction) {
+/** Blobs that are pulled again and again, each a fraction of the size. @param {string} id @param {string} what @param {number} clients @param {number} fraction @returns {Measure} */
+export function pulling(id, what, clients, fraction) {
   return {
     id,
     title: `Pull ${what}`,

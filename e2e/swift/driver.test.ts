@@ -98,7 +98,7 @@ describeWith(['swift'], 'the Swift driver', () => {
         const id = randomUUID();
         await driver.beginUpload(id, signal);
         await driver.appendUpload(id, 0, pieces(content), signal);
-        expect(await swift.names(inUrl, 'ended/segments/')).not.toEqual([]);
+        expect(await swift.names(inUrl, 'ended/segments/')).toHaveLength(3);
         if (end === 'cancel') await driver.cancelUpload(id, signal);
         else await driver.purge(new Date(Date.now() + 60_000), signal);
         expect(await swift.names(inUrl, 'ended/')).toEqual([]);

@@ -7,10 +7,13 @@ The rules are a JSON list, read again when it changes; the first that fits is ta
   "delay": 1.5        seconds before anything else
   "truncate": 1000    bytes of the answer's body after which the connection is cut
   "times": 2          how often the rule is taken; always when left out
+
+GET /requests answers with the requests since it was asked last, as "METHOD path?query" each.
 """
 import json
 import os
 import re
+from collections import deque
 
 from eventlet import sleep
 
@@ -18,6 +21,7 @@ from eventlet import sleep
 class Faults(object):
     def __init__(self, app, path):
         self.app, self.path, self.stamp, self.rules = app, path, None, []
+        self.seen = deque(maxlen=100000)
 
     def rule(self, env):
         info = os.stat(self.path)
@@ -36,6 +40,11 @@ class Faults(object):
             return rule
 
     def __call__(self, env, start_response):
+        if env['PATH_INFO'] == '/requests':
+            start_response('200 OK', [('Content-Type', 'application/json')])
+            seen, self.seen = list(self.seen), deque(maxlen=100000)
+            return [json.dumps(seen).encode()]
+        self.seen.append('%s %s?%s' % (env['REQUEST_METHOD'], env['PATH_INFO'], env.get('QUERY_STRING', '')))
         rule = self.rule(env)
         if rule is None:
             return self.app(env, start_response)

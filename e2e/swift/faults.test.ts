@@ -62,7 +62,7 @@ describeWith(['swift'], 'when Swift goes wrong', () => {
     const cases = [
       ['begun', driver],
       ['/at/0', driver],
-      ...['/0/conflict', '/1/x', '/1/y', '/1/proposal', '/decision', '00000001'].map(
+      ...['/0/conflict', '/1/x', '/1/y', '/1/proposal', '/decision', '/segments/'].map(
         // Who did not begin an upload has to ask more.
         (name) => [name, impatient(swift)] as const,
       ),

@@ -1,6 +1,6 @@
-"""Runs one server of Swift with the configuration below FOLDER, or builds the rings.
+"""Runs one server of Swift with the configuration below FOLDER, or builds the rings, or has a container list names.
 
-serve.py FOLDER NAME | serve.py FOLDER rings PORT NODES
+serve.py FOLDER NAME | serve.py FOLDER rings PORT NODES | serve.py FOLDER fill CONTAINER < NAMES
 """
 import os
 import sys
@@ -29,6 +29,20 @@ def rings(port, nodes):
         builder.get_ring().save(path)
 
 
+def fill(container):
+    from glob import glob
+    from swift.common.utils import Timestamp
+    from swift.container.backend import ContainerBroker
+    now = Timestamp.now().internal
+    rows = [{'name': name, 'created_at': now, 'size': 71, 'content_type': 'application/octet-stream', 'etag': 'x',
+             'deleted': 0, 'storage_policy_index': 0} for name in sys.stdin.read().split()]
+    for path in glob(folder + '/data/*/containers/*/*/*/*.db'):
+        broker = ContainerBroker(path)
+        broker.get_info()
+        if broker.container == container:
+            broker.merge_items(rows)
+
+
 def serve():
     from swift.common.wsgi import run_wsgi
     kind = name.split('-')[0]
@@ -41,6 +55,8 @@ def serve():
 
 if name == 'rings':
     rings(int(sys.argv[3]), int(sys.argv[4]))
+elif name == 'fill':
+    fill(sys.argv[3])
 else:
     sys.argv[:] = ['swift-' + name]
     serve()

@@ -65,9 +65,10 @@ export class Blobs {
     return this.#stored.has(digest) || (await this.#stat(digest, signal)) !== undefined;
   }
 
-  /** Makes a blob of `repository` of bytes that were just stored. */
-  async add(repository: string, digest: Digest, signal: AbortSignal): Promise<void> {
+  /** Makes a blob of `repository` of bytes that were just stored, `size` of them if that is known. */
+  async add(repository: string, digest: Digest, size: number | undefined, signal: AbortSignal): Promise<void> {
     this.#stored.set(digest, true);
+    if (size !== undefined) this.#sizes.set(digest, size);
     await this.link(repository, digest, signal);
   }
 

@@ -78,20 +78,17 @@ export class Uploads {
    */
   async finish(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
     const current = await this.#onwardFrom(upload, chunk, signal);
-    if (current.size === 0) {
-      await this.#storeWhole(await this.#standingAt(current, 0, signal), digest, chunk, signal);
-    } else {
-      const whole = chunk ? await this.#append(current, chunk, await this.#resume(current, signal), signal) : current;
-      await this.#verify(whole, digest, signal);
-      await this.#orMoved(whole, this.storage.commitUpload(whole.id, whole.size, blobPath(digest), signal), signal);
-    }
-    await this.blobs.add(upload.repository, digest, signal);
+    const size =
+      current.size === 0
+        ? await this.#storeWhole(await this.#standingAt(current, 0, signal), digest, chunk, signal)
+        : await this.#complete(current, digest, chunk, signal);
+    await this.blobs.add(upload.repository, digest, size, signal);
   }
 
   /** A blob that came in one request, without an upload. @throws OciError DIGEST_INVALID */
   async store(repository: string, digest: Digest, chunk: Chunk, signal: AbortSignal): Promise<void> {
     await this.#write(digest, chunk, signal);
-    await this.blobs.add(repository, digest, signal);
+    await this.blobs.add(repository, digest, chunk.length, signal);
   }
 
   /**
@@ -136,14 +133,29 @@ export class Uploads {
     return hash;
   }
 
-  async #storeWhole(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
+  /** All of an upload at once; returns its size if that was told. */
+  async #storeWhole(
+    upload: Upload,
+    digest: Digest,
+    chunk: Chunk = { source: nothing(), length: 0 },
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
     try {
-      await this.#write(digest, chunk ?? { source: nothing(), length: 0 }, signal);
+      await this.#write(digest, chunk, signal);
     } catch (error) {
       if (error instanceof OciError && error.code === 'DIGEST_INVALID') await this.cancel(upload, signal);
       throw error;
     }
     await this.cancel(upload, signal);
+    return chunk.length;
+  }
+
+  /** An upload of which some is there, and its last chunk if there is one; returns its size. */
+  async #complete(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<number> {
+    const whole = chunk ? await this.#append(upload, chunk, await this.#resume(upload, signal), signal) : upload;
+    await this.#verify(whole, digest, signal);
+    await this.#orMoved(whole, this.storage.commitUpload(whole.id, whole.size, blobPath(digest), signal), signal);
+    return whole.size;
   }
 
   /** Streams bytes to where they belong. They become visible only when they are what the digest says. */

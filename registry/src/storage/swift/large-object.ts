@@ -80,10 +80,6 @@ export async function dynamicSegments(
   return { container, segments, size: segments.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
-/**
- * A dynamic large object, segment by segment: read as one, Swift gives a segment a second after the tenth, and passes over
- * a missing one in silence.
- */
 /** The names in our container of what a static large object consists of, at whatever depth; none for any other object. */
 export async function staticSegments(client: SwiftClient, name: string, signal: AbortSignal): Promise<string[]> {
   const query = { 'multipart-manifest': 'get' };
@@ -101,6 +97,10 @@ export async function staticSegments(client: SwiftClient, name: string, signal: 
   return [...entries.map((entry) => entry.name), ...below.flat()];
 }
 
+/**
+ * A dynamic large object, segment by segment: read as one, Swift gives a segment a second after the tenth, and passes over
+ * a missing one in silence.
+ */
 async function openDynamic(
   client: SwiftClient,
   manifest: string,

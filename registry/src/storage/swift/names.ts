@@ -6,8 +6,8 @@ import { checkPath } from '../storage-driver.js';
  *
  *   <prefix>/files/<path>                                          an object
  * * <prefix>/files/wharfie/uploads/<upload>/…                      what is known of an upload
- * * <prefix>/segments/wharfie/<upload>/<attempt>/<number>          its bytes, later those of a large object
- * * <prefix>/segments/wharfie/<upload>/at/<offset>                 the first proposal for what stands there, or its bytes
+ * * <prefix>/segments/wharfie/<upload>/at/<offset>                 its bytes, later those of a large object
+ * * <prefix>/segments/wharfie/<upload>/<append>                    the same, of one who was not the favourite
  * * <prefix>/segments/wharfie/<upload>/committed                   the path of that large object
  */
 export class Names {
@@ -37,7 +37,7 @@ export class Names {
     return this.#below(`segments/wharfie/${upload}/`);
   }
 
-  /** What is proposed first for an offset: bytes as they are, or a description of segments. */
+  /** The segment that the favourite proposes for an offset. */
   proposal(upload: string, offset: number): string {
     return `${this.segments(upload)}at/${offset}`;
   }

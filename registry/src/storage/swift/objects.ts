@@ -53,6 +53,7 @@ export async function putStream(
   { head, intake, most }: { head: Uint8Array; intake: Intake; most: number },
   approve: () => void,
   signal: AbortSignal,
+  more: Record<string, string> = {},
 ): Promise<Stored> {
   const hash = createHash('md5');
   let size = 0;
@@ -66,7 +67,7 @@ export async function putStream(
     for await (const chunk of intake.portion(most)) yield take(chunk);
     approve();
   }
-  const headers = { 'content-type': 'application/octet-stream' };
+  const headers = { 'content-type': 'application/octet-stream', ...more };
   const answer = await client.send({ method: 'PUT', name, headers, body: body(), accept: written }, signal);
   const etag = hash.digest('hex');
   if (answer.status === 409 || bare(answer.header('etag')) === etag) return { size, etag };

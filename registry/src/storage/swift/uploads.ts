@@ -11,14 +11,14 @@ import { md5, openObject, staticSegments } from './large-object.js';
 import { listAll } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
-import { exists, getSmall, putSmall, putStream, removeAll } from './objects.js';
-import { registersOf, type Step } from './registers.js';
+import { exists, getSmall, putSmall, putStream, remove, removeAll } from './objects.js';
+import { appendHeader, registersOf, type Step } from './registers.js';
 
 interface State {
   size: number;
   segments: Segment[];
-  /** All proposals so far, when the whole upload came to this process and no rival was seen. */
-  proposals?: string[] | undefined;
+  /** The whole upload came to this process, and no rival was seen. */
+  mine?: boolean;
 }
 
 const empty: State = { size: 0, segments: [] };
@@ -35,21 +35,26 @@ export const smallSize = 1024 * 1024;
 /** A single segment up to this size becomes a plain object: Swift copies it. */
 const copySize = 16 * 1024 * 1024;
 
+/** Uploads of this size at most are kept in memory until they are committed, which saves Swift the reading. */
+const tinySize = 64 * 1024;
+
 /**
  * Uploads, of which nothing is kept in a process but memories of what cannot change.
  *
- * `begun` says that an upload is under way. Each append stores its segments under names of its own, and an election for
- * its offset says which append stands there, and so names the segments, with size and etag. So an upload is a chain of
- * elections, each decided once, and no listing is asked what an upload is.
+ * `begun` says that an upload is under way. Every segment is stored under a name that nobody else has, and an election for
+ * its offset says which one stands there, with its size and etag. So an upload is a chain of elections, each decided once,
+ * and no listing is asked what an upload is.
  *
- * The favourite of an election is whoever decided the one before, or began the upload: there is only one, and usually the
- * next request reaches it too. What it brings at once is itself the proposal.
+ * The favourite of an election is whoever won the one before, or began the upload: there is only one, and usually the next
+ * bytes reach it too. Its segment is itself the proposal.
  */
 export class SwiftUploads {
   /** What was read of the chains: true for ever, as far as it goes. */
   readonly #known = new LRUCache<string, State>({ max: 1000 });
   /** Where this process is the favourite, until it makes use of that. To forget one costs time only. */
   readonly #favoured = new LRUCache<string, State>({ max: 1000 });
+
+  readonly #tiny = new LRUCache<string, Buffer>({ maxSize: 8 * 1024 * 1024, sizeCalculation: ({ length }) => length });
 
   constructor(
     private readonly client: SwiftClient,
@@ -59,7 +64,7 @@ export class SwiftUploads {
 
   async begin(upload: string, signal: AbortSignal): Promise<void> {
     await putSmall(this.client, this.#begun(upload), Buffer.from(new Date().toISOString()), signal);
-    const state = { ...empty, proposals: [] };
+    const state = { ...empty, mine: true };
     this.#known.set(upload, state);
     this.#favoured.set(upload, state);
   }
@@ -78,7 +83,7 @@ export class SwiftUploads {
     const next = (): Promise<Step | undefined> | undefined =>
       state.size < enough ? this.#decision(upload, state.size, acknowledged, signal) : undefined;
     const [first] = await Promise.all([next(), this.#check(upload, signal)]);
-    for (let step = first; step; step = await next()) state = after(state, step);
+    for (let step = first; step?.segment; step = await next()) state = after(state, step.segment);
     this.#known.set(upload, state);
     return state;
   }
@@ -105,12 +110,13 @@ export class SwiftUploads {
     const intake = new Intake(source, signal);
     try {
       // Elections do not rest on this being the newest, so the favourite need not ask.
-      const state = this.#favouredAt(upload, offset) ?? (await this.#at(upload, offset, signal));
-      const head = await intake.gather(smallSize);
-      const now =
-        head.length > 0 ? await this.#publish(upload, state, head, intake) : await this.#at(upload, offset, signal);
+      let state = this.#favouredAt(upload, offset) ?? (await this.#at(upload, offset, signal));
+      let head = await intake.gather(smallSize);
+      if (head.length === 0) await this.#at(upload, offset, signal);
+      for (; head.length > 0; head = await intake.gather(smallSize))
+        state = await this.#publish(upload, state, head, intake);
       if (intake.failure) throw intake.failure.error;
-      return now.size;
+      return state.size;
     } finally {
       intake.close();
     }
@@ -137,8 +143,10 @@ export class SwiftUploads {
     const name = this.names.object(path);
     const state = await this.#at(upload, size, signal);
     const [only] = state.segments;
+    const tiny = this.#tiny.get(upload);
     const copied = state.segments.length <= 1 && size <= copySize;
     if (!only) await putSmall(this.client, name, Buffer.alloc(0), signal);
+    else if (copied && tiny?.length === size) await putSmall(this.client, name, tiny, signal);
     else if (copied) await copySegment(this.client, only, name, signal);
     else {
       await putSmall(this.client, this.#committed(upload), Buffer.from(path), signal);
@@ -148,31 +156,20 @@ export class SwiftUploads {
       const groups = `${this.names.segments(upload)}group/`;
       await putManifest(this.client, name, state.segments, { most, groups }, signal);
     }
-    await this.#endKnown(upload, state, copied ? [] : nameList(state.segments), signal);
+    if (!state.mine) {
+      await this.end(upload, state, signal);
+      return;
+    }
+    // This process knows of all segments. Who came between has left marks, by which the purge finds what else there is.
+    if (copied) await removeAll(this.client, nameList(state.segments), signal);
+    await this.#forget(upload, signal);
   }
 
   /** @throws PathNotFound */
   async cancel(upload: string, signal: AbortSignal): Promise<void> {
-    await this.#endKnown(upload, await this.state(upload, {}, signal), [], signal);
-  }
-
-  /**
-   * Ends an upload of which this process knows all parts, `kept` being those of an object by now. Who came between has left
-   * marks, by which the purge finds what else there is.
-   */
-  async #endKnown(upload: string, state: State, kept: readonly string[], signal: AbortSignal): Promise<void> {
-    const { proposals, segments } = state;
-    if (!proposals) {
-      await this.end(upload, state, signal);
-      return;
-    }
-    this.#known.delete(upload);
-    this.#favoured.delete(upload);
-    const gone = (names: readonly string[]): string[] => names.filter((name) => !kept.includes(name));
-    const others = gone(nameList(segments)).filter((name) => !proposals.includes(name));
-    // The marks last: by them the purge finds the rest when this process dies between.
-    if (others.length > 0) await removeAll(this.client, [this.#begun(upload), ...others], signal);
-    await removeAll(this.client, [this.#begun(upload), ...gone(proposals)], signal);
+    const state = await this.state(upload, {}, signal);
+    if (state.mine && state.size === 0) await this.#forget(upload, signal);
+    else await this.end(upload, state, signal);
   }
 
   /** Removes what uploads left that nobody has touched since `before`; returns how many. */
@@ -182,13 +179,20 @@ export class SwiftUploads {
       const [upload = ''] = name.slice(this.names.uploads.length).split('/');
       touched.set(upload, Math.max(touched.get(upload) ?? 0, modified));
     }
-    const stale = [...touched].filter(([, modified]) => modified < before);
-    for (const [upload] of stale) await this.end(upload, undefined, signal);
-    return stale.length;
+    let purged = 0;
+    for (const [upload, modified] of touched) {
+      if (modified >= before || (await this.#hasSegmentSince(upload, before, signal))) continue;
+      await this.end(upload, undefined, signal);
+      purged += 1;
+    }
+    return purged;
   }
 
   /** Ends an upload and removes all of it that no object consists of. */
   async end(upload: string, state: State | undefined, signal: AbortSignal): Promise<void> {
+    const ended = this.names.register(upload, 'ended');
+    // By this mark the purge finds what is left when this process dies before the end.
+    await putSmall(this.client, ended, Buffer.from(new Date().toISOString()), signal);
     await this.#forget(upload, signal);
     const used = await this.#used(upload, signal);
     if (used.size > 0) used.add(this.#committed(upload));
@@ -199,14 +203,21 @@ export class SwiftUploads {
       [...segments].filter((name) => !used.has(name)),
       signal,
     );
-    await removeAll(this.client, await this.#namesBelow(this.names.register(upload, ''), signal), signal);
+    const registers = await this.#namesBelow(this.names.register(upload, ''), signal);
+    await removeAll(this.client, [...registers.filter((name) => name !== ended), ended], signal);
   }
 
   /** From now on there is no such upload. */
   async #forget(upload: string, signal: AbortSignal): Promise<void> {
-    await removeAll(this.client, [this.#begun(upload)], signal);
-    this.#known.delete(upload);
-    this.#favoured.delete(upload);
+    for (const memory of [this.#known, this.#favoured, this.#tiny]) memory.delete(upload);
+    await remove(this.client, this.#begun(upload), signal);
+  }
+
+  async #hasSegmentSince(upload: string, time: number, signal: AbortSignal): Promise<boolean> {
+    const prefix = this.names.segments(upload);
+    for await (const { modified } of listAll(this.client, { prefix, newest: true }, signal))
+      if (modified >= time) return true;
+    return false;
   }
 
   async #namesBelow(prefix: string, signal: AbortSignal): Promise<string[]> {
@@ -230,54 +241,45 @@ export class SwiftUploads {
   }
 
   /**
-   * Stores what comes and has it stand at the upload's end. The caller's signal ends the source alone: what came until then
-   * is kept. @throws InvalidOffset when another append stands there, PathNotFound when the upload has ended meanwhile
+   * Stores what comes, up to a segment of it, and has it stand at the upload's end. The caller's signal ends the source
+   * alone: what came until then is kept.
+   * @throws InvalidOffset when another segment stands there, PathNotFound when the upload has ended meanwhile
    */
   async #publish(upload: string, state: State, head: Buffer, intake: Intake): Promise<State> {
     const { signal } = new AbortController();
     const id = randomUUID();
     const favourite = this.#favouredAt(upload, state.size) !== undefined && this.#favoured.delete(upload);
-    const registers = registersOf(this.client, this.names, { upload, offset: state.size }, signal, head);
+    const registers = registersOf(this.client, this.names, { upload, offset: state.size }, signal);
     const election = new Election<Step>(registers, id, favourite);
     // Nothing is stored of which no mark tells the purge.
     await election.marked;
-    const proposal = this.names.proposal(upload, state.size);
-    const segments =
-      favourite && intake.ended
-        ? [{ name: proposal, size: head.length, etag: md5(head) }]
-        : await this.#store(`${this.names.segments(upload)}${id}/`, head, intake, signal);
-    const winner = await election.decide({ id, segments }, signal);
+    const name = favourite ? this.names.proposal(upload, state.size) : `${this.names.segments(upload)}${id}`;
+    const segment = { name, ...(await this.#store(name, id, head, intake, signal)) };
+    const winner = await election.decide({ id, segment }, signal);
     if (winner.id !== id) {
-      await removeAll(this.client, nameList(segments), signal);
+      await remove(this.client, name, signal);
       throw new InvalidOffset(state.size);
     }
-    const now = after(state, winner, election.contested ? undefined : proposal);
+    const now = { ...after(state, segment), mine: state.mine === true && !election.contested };
     this.#known.set(upload, now);
     this.#favoured.set(upload, now);
     if (favourite && !(await exists(this.client, this.#begun(upload), signal))) {
       await this.end(upload, now, signal);
       throw new PathNotFound(upload);
     }
+    if (now.size === head.length && now.size <= tinySize) this.#tiny.set(upload, head);
     return now;
   }
 
-  /** Stores `head` and the rest of `intake` as segments, however long it is, with little of it in memory. */
-  async #store(prefix: string, head: Buffer, intake: Intake, signal: AbortSignal): Promise<Segment[]> {
-    const segments: Segment[] = [];
-    for (let bytes = head; bytes.length > 0; bytes = await intake.gather(smallSize)) {
-      const name = `${prefix}${String(segments.length + 1).padStart(8, '0')}`;
-      segments.push({ name, ...(await this.#storeSegment(name, bytes, intake, signal)) });
-    }
-    return segments;
-  }
-
-  async #storeSegment(name: string, head: Buffer, intake: Intake, signal: AbortSignal): Promise<Stored> {
+  /** Stores `head` and what follows it of `intake`, as much as a segment holds, with little of it in memory. */
+  async #store(name: string, id: string, head: Buffer, intake: Intake, signal: AbortSignal): Promise<Stored> {
+    const headers = { [appendHeader]: id };
     if (intake.ended) {
-      await putSmall(this.client, name, head, signal);
+      await putSmall(this.client, name, head, signal, headers);
       return { size: head.length, etag: md5(head) };
     }
-    const streamed = { head, intake, most: this.limits.segmentSize - head.length };
-    return putStream(this.client, name, streamed, () => undefined, signal);
+    const most = this.limits.segmentSize - head.length;
+    return putStream(this.client, name, { head, intake, most }, () => undefined, signal, headers);
   }
 
   /** Which append stands at `offset`, or undefined when none does. */
@@ -294,7 +296,7 @@ export class SwiftUploads {
     ]);
     if (decided ?? !proposed) return decided;
     // What was acknowledged without a decision was the favourite's.
-    if (after({ ...empty, size: offset }, proposed).size <= acknowledged) return proposed;
+    if (offset + (proposed.segment?.size ?? 0) <= acknowledged) return proposed;
     // The favourite has decided, or stopped just before it did: either way the others can only agree on its proposal.
     return new Election(registers, randomUUID(), false).decide(proposed, signal);
   }
@@ -308,13 +310,8 @@ export class SwiftUploads {
   }
 }
 
-/** @param proposal when nobody but the favourite took part */
-function after(state: State, { segments = [] }: Step, proposal?: string): State {
-  return {
-    size: segments.reduce((sum, segment) => sum + segment.size, state.size),
-    segments: [...state.segments, ...segments],
-    proposals: proposal === undefined ? undefined : state.proposals?.concat(proposal),
-  };
+function after(state: State, segment: Segment): State {
+  return { size: state.size + segment.size, segments: [...state.segments, segment] };
 }
 
 function nameList(segments: readonly Segment[]): string[] {

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
+import { setImmediate } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ByteSource, StorageDriver } from '../storage-driver.js';
 import { InvalidOffset, InvalidPath, PathNotFound } from '../storage-driver.js';
@@ -305,6 +306,14 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
         expect(await driver.uploadSize(upload, signal)).toBe(3);
         expect(await driver.purge(new Date(Date.now() + 60_000), signal)).toBeGreaterThanOrEqual(1);
         await expect(driver.uploadSize(upload, signal)).rejects.toThrow(PathNotFound);
+      });
+
+      it('are not purged when they were begun long ago but have grown since', async () => {
+        const between = Date.now() + 5;
+        while (Date.now() <= between) await setImmediate();
+        await driver.appendUpload(upload, 0, pieces('abc'), signal);
+        await driver.purge(new Date(between), signal);
+        expect(await driver.uploadSize(upload, signal)).toBe(3);
       });
     });
   });
