@@ -64,17 +64,23 @@ echo 'the password of bob' | npx wharfie users add bob --password-stdin
 # Passwords and rights, when every rule needs an account, and when one does not.
 for policy in "$(cat data/access.yml)" "$public"; do
   echo "$policy" > data/access.yml
-  sleep 2
+  npm start >/dev/null
   command docker logout "$registry" >/dev/null
   try docker pull "$registry/team/app"
   try docker push "$registry/team/app"
-  try wrong docker login -u bob "$registry"
-  try skopeo login --tls-verify=false -u bob -p wrong "$registry"
+  try wrong docker login -u carol "$registry"
+  try skopeo login --tls-verify=false -u dave -p wrong "$registry"
   try skopeo inspect --tls-verify=false "docker://$registry/team/app"
-  try podman login --tls-verify=false -u bob -p wrong "$registry"
+  try podman login --tls-verify=false -u dave -p wrong "$registry"
   try podman pull --tls-verify=false "$registry/team/app"
   try ctr --address "$containerd" image pull --plain-http "$registry/team/app:latest"
-  try ctr --address "$containerd" image pull --plain-http --user bob:wrong "$registry/team/app:latest"
+  try ctr --address "$containerd" image pull --plain-http --user erin:wrong "$registry/team/app:latest"
+  for _ in {1..12}; do curl -so /dev/null -u mallory:guess "$registry/v2/"; done
+  try wrong docker login -u mallory "$registry"
+  try skopeo login --tls-verify=false -u mallory -p wrong "$registry"
+  try podman login --tls-verify=false -u mallory -p wrong "$registry"
+  try ctr --address "$containerd" image pull --plain-http --user mallory:wrong "$registry/team/app:latest"
+  try curl -sS -u mallory:wrong "$registry/v2/"
   docker login -u bob "$registry" >/dev/null 2>&1
   try docker push "$registry/team/app"
   try skopeo copy --insecure-policy --dest-tls-verify=false --dest-creds='bob:the password of bob' "docker-archive:$archive" "docker://$registry/team/app"
