@@ -40,6 +40,7 @@ describe('wharfie', () => {
     ['access', 'check'],
     ['access', 'grant'],
     ['access', 'revoke'],
+    ['doctor'],
   ])('%s %s --help has examples', (...words) => {
     const { status, stdout } = wharfie([...words, '--help']);
     expect(status).toBe(0);

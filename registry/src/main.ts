@@ -1,4 +1,5 @@
 import { SettingsError, createLogger } from '@wharfie/shared';
+import { probe } from './probe.js';
 import { registrySettings } from './settings.js';
 import { supervise } from './supervisor.js';
 import { work } from './workers.js';
@@ -6,7 +7,8 @@ import { work } from './workers.js';
 try {
   const settings = registrySettings();
   const logger = createLogger('registry', { level: settings.logLevel, format: settings.logFormat });
-  await (process.argv.includes('--worker') ? work : supervise)(settings, logger);
+  if (process.argv.includes('--probe')) await probe(settings);
+  else await (process.argv.includes('--worker') ? work : supervise)(settings, logger);
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
   process.stderr.write(`wharfie registry: ${error.message}\n`);

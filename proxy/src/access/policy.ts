@@ -99,6 +99,16 @@ rules:
 `;
 }
 
+/** Names in `policy` that are no account's. */
+export function unknownNames(policy: Policy, users: ReadonlyMap<string, unknown>): Entry[] {
+  const entries = [
+    ...policy.admins.who,
+    ...[...policy.groups.values()].flat(),
+    ...policy.rules.flatMap(({ audiences }) => [...audiences.values()].flatMap(({ who }) => who)),
+  ];
+  return entries.filter(({ text }) => !/^[$@]/.test(text) && !users.has(text));
+}
+
 /** Why `text` cannot stand in a list of who, or undefined. */
 export function whoProblem(text: string, groups: ReadonlyMap<string, unknown>): string | undefined {
   if (text.trim() === '') return 'a name is empty';

@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { decide, remedies, type Asker } from '../access/decide.js';
 import { grant, revoke, stillAllows } from '../access/edit.js';
-import { actions, defaultPolicy, type Entry, type Policy } from '../access/policy.js';
+import { actions, defaultPolicy, unknownNames, type Entry } from '../access/policy.js';
 import { editFile } from '../files/replace-file.js';
 import { shown } from '../htpasswd/file.js';
 import { files, inFile, readPolicy, readUsers, type Files } from './files.js';
@@ -127,15 +127,6 @@ async function revokeFrom(who: string, action: Action, repositories: string): Pr
   const rest = still ? `: ${place.access} line ${still.line ?? 1} still allows it, ${still.reason}` : '';
   if (!changed) throw new Refused(`no rule for exactly ${repositories} gives ${action} to ${who}${rest}`);
   process.stdout.write(`the rule for ${repositories} gives no ${action} to ${who} any more${rest}\n`);
-}
-
-function unknownNames(policy: Policy, users: ReadonlyMap<string, unknown>): Entry[] {
-  const entries = [
-    ...policy.admins.who,
-    ...[...policy.groups.values()].flat(),
-    ...policy.rules.flatMap(({ audiences }) => [...audiences.values()].flatMap(({ who }) => who)),
-  ];
-  return entries.filter(({ text }) => !/^[$@]/.test(text) && !users.has(text));
 }
 
 function words(entries: readonly Entry[]): string {

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { addAccessCommands } from './access.js';
+import { addDoctorCommand } from './doctor.js';
 import { examples } from './output.js';
 import { addUserCommands } from './users.js';
 
@@ -9,7 +10,12 @@ export function createProgram(): Command {
     .description('Accounts and access of a Wharfie registry. The files are in WHARFIE_DATA, by default ./data.')
     .addHelpText(
       'after',
-      examples('wharfie users add bob', "wharfie access grant bob push 'team/**'", 'wharfie users --help'),
+      examples(
+        'wharfie users add bob',
+        "wharfie access grant bob push 'team/**'",
+        'wharfie doctor',
+        'wharfie users --help',
+      ),
     )
     .exitOverride()
     .configureOutput({
@@ -19,5 +25,6 @@ export function createProgram(): Command {
     });
   addUserCommands(program);
   addAccessCommands(program);
+  addDoctorCommand(program);
   return program;
 }

@@ -1,0 +1,90 @@
+import { formatListenAddress, identitySigner, loadSecret } from '@wharfie/shared';
+import { once } from 'node:events';
+import { access } from 'node:fs/promises';
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { ProxySettings } from '../settings.js';
+import { nameOf, type Upstream } from '../upstreams.js';
+import type { Finding } from './finding.js';
+
+const patience = 5_000;
+/** Milliseconds by which two clocks may differ before a token of one is refused by the other. */
+const clockTolerance = 60_000;
+
+/** Asks each registry for its version, as anybody and as the proxy does. */
+export async function* examineRegistries({ registries, secretFile }: ProxySettings): AsyncGenerator<Finding> {
+  for (const registry of registries) {
+    const about = `registry ${nameOf(registry)}`;
+    try {
+      const unsigned = await ask(registry, {});
+      yield* examineClock(about, unsigned);
+      if (unsigned.statusCode !== 401) {
+        const text = `it answers ${String(unsigned.statusCode)} to a request that nobody signed`;
+        const remedy = 'see to it that nobody but the proxy can reach it';
+        yield { state: 'warn', about, text, remedy };
+      } else yield await asTheProxy(registry, about, secretFile);
+    } catch (error) {
+      const text = `it does not answer: ${(error as Error).message}`;
+      yield { state: 'warn', about, text, remedy: 'start it, or set WHARFIE_REGISTRY_URL to where it is' };
+    }
+  }
+}
+
+/** The door is tried where it listens; it is no fault when it does not run. */
+export async function* examineDoor({ listen, tls }: ProxySettings): AsyncGenerator<Finding> {
+  const about = 'door';
+  const place = formatListenAddress(listen);
+  const protocol = tls ? 'https:' : 'http:';
+  const where = listen.path === undefined ? { host: listen.host, port: listen.port } : { socketPath: listen.path };
+  try {
+    const { statusCode, headers } = await send(protocol, { ...where, path: '/v2/', rejectUnauthorized: false });
+    const ours = statusCode === 401 && headers['docker-distribution-api-version'] !== undefined;
+    if (ours) yield { state: 'ok', about, text: `it asks strangers on ${place} for an account` };
+    else {
+      const text = `what answers on ${place} is not this proxy`;
+      yield { state: 'bad', about, text, remedy: 'stop it, or set WHARFIE_LISTEN to another address' };
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    yield { state: 'warn', about, text: `nothing answers on ${place} (${code ?? message})`, remedy: 'npm start' };
+  }
+}
+
+/** Whether the registry takes what this proxy signs. */
+async function asTheProxy(registry: Upstream, about: string, secretFile: string): Promise<Finding> {
+  // Not made here when it is missing.
+  await access(secretFile);
+  const token = identitySigner(await loadSecret(secretFile))({ subject: '', access: [] });
+  const { statusCode } = await ask(registry, { authorization: `Bearer ${token}` });
+  if (statusCode === 200) return { state: 'ok', about, text: 'it takes what this proxy signs, and nothing else' };
+  const remedy = 'give both the same WHARFIE_SECRET_FILE, and set both clocks right';
+  return { state: 'bad', about, text: `it refuses what this proxy signs (${String(statusCode)})`, remedy };
+}
+
+function* examineClock(about: string, { headers }: IncomingMessage): Generator<Finding> {
+  const theirs = Date.parse(headers.date ?? '');
+  if (Number.isNaN(theirs)) return;
+  // The header has whole seconds.
+  const seconds = Math.round(Math.abs(Date.now() - theirs) / 1000);
+  if (seconds <= 2) yield { state: 'ok', about: 'clock', text: `it agrees with that of ${about}` };
+  else {
+    const state = seconds * 1000 > clockTolerance ? 'bad' : 'warn';
+    yield {
+      state,
+      about: 'clock',
+      text: `it differs by ${seconds} s from that of ${about}`,
+      remedy: 'run NTP on both',
+    };
+  }
+}
+
+function ask(registry: Upstream, headers: Record<string, string>): Promise<IncomingMessage> {
+  return send(registry.protocol, { ...registry, path: '/v2/', headers });
+}
+
+async function send(protocol: string, options: RequestOptions & { rejectUnauthorized?: boolean }) {
+  const signal = AbortSignal.timeout(patience);
+  const sent = (protocol === 'https:' ? httpsRequest : httpRequest)({ ...options, agent: false, signal }).end();
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+  return answer.resume();
+}

@@ -1,0 +1,75 @@
+import { access, constants, readFile, stat } from 'node:fs/promises';
+import { parsePolicy, unknownNames } from '../access/policy.js';
+import { dataFiles } from '../first-start.js';
+import { parseHtpasswd, shown } from '../htpasswd/file.js';
+import type { ProxySettings } from '../settings.js';
+import type { Finding } from './finding.js';
+
+const firstStart = 'the first start makes it';
+
+/** Looks at the data folder and the files in it, without making any. */
+export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncGenerator<Finding> {
+  const folder = await stat(data).catch(() => undefined);
+  if (!folder) {
+    yield { state: 'warn', about: 'data', text: `${data} does not exist`, remedy: firstStart };
+    return;
+  }
+  const usable = await access(data, constants.R_OK | constants.W_OK | constants.X_OK).then(
+    () => folder.isDirectory(),
+    () => false,
+  );
+  if (!usable) {
+    const remedy = `chown -R the user that runs the services ${data}, or set WHARFIE_DATA to another folder`;
+    yield { state: 'bad', about: 'data', text: `${data} is no folder that this user may write`, remedy };
+    return;
+  }
+  yield { state: 'ok', about: 'data', text: `${data} can be written` };
+  const files = dataFiles(data);
+  const accounts = yield* examineFile('htpasswd', files.htpasswd, (text) => {
+    const { users, warnings } = parseHtpasswd(text);
+    return { value: users, text: `${users.size} accounts`, warnings: warnings.map(({ message }) => message) };
+  });
+  yield* examineFile('access.yml', files.access, (text) => {
+    const policy = parsePolicy(text);
+    const unknown = accounts ? unknownNames(policy, accounts) : [];
+    const strangers = unknown.map(({ line, text: name }) => `line ${line}: no account is called ${shown(name)}`);
+    return { value: policy, text: `${policy.rules.length} rules`, warnings: [...policy.warnings, ...strangers] };
+  });
+  yield* examineFile('secret', secretFile, (text) => {
+    if (text.trim().length < 32) throw new Error('it is shorter than 32 characters: remove it, and a new one is made');
+    return { value: undefined, text: 'it is long enough', warnings: [] };
+  });
+}
+
+/** Reads one file; what it holds is returned when it is right. */
+async function* examineFile<T>(
+  about: string,
+  path: string,
+  read: (text: string) => { value: T; text: string; warnings: readonly string[] },
+): AsyncGenerator<Finding, T | undefined> {
+  let text;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') yield { state: 'warn', about, text: `${path} does not exist`, remedy: firstStart };
+    else {
+      const remedy = 'give it to the user that runs the services';
+      yield { state: 'bad', about, text: `${path} cannot be read (${code ?? 'unknown'})`, remedy };
+    }
+    return undefined;
+  }
+  const { mode } = await stat(path);
+  if ((mode & 0o077) !== 0) {
+    yield { state: 'warn', about, text: `others may read ${path}`, remedy: `chmod 600 ${path}` };
+  }
+  try {
+    const found = read(text);
+    for (const warning of found.warnings) yield { state: 'warn', about, text: `${path}: ${warning}` };
+    yield { state: 'ok', about, text: found.text };
+    return found.value;
+  } catch (error) {
+    yield { state: 'bad', about, text: `${path}: ${(error as Error).message}` };
+    return undefined;
+  }
+}

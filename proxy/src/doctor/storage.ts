@@ -1,0 +1,58 @@
+import { formatListenAddress, type ListenAddress } from '@wharfie/shared';
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import type { Finding } from './finding.js';
+
+/** The registry's own program, where both services are installed together. */
+const registryMain = fileURLToPath(new URL('../../../registry/dist/main.js', import.meta.url));
+const patience = 20_000;
+
+/**
+ * Has the registry write, read and delete a small object: the one that runs, or its program run for that alone. The
+ * storage and its settings are the registry's, and nothing here knows them.
+ */
+export async function* examineStorage(admin: ListenAddress, environment: NodeJS.ProcessEnv): AsyncGenerator<Finding> {
+  const about = 'storage';
+  const remedy = 'the registry’s log says more; check WHARFIE_STORAGE and what belongs to it';
+  const done = 'a small object was written, read and deleted';
+  const answer = await readyz(admin);
+  if (answer) {
+    if (answer.status === 200) yield { state: 'ok', about, text: `${done} by the running registry` };
+    else yield { state: 'bad', about, text: answer.said, remedy };
+    return;
+  }
+  const place = formatListenAddress(admin);
+  if (!existsSync(registryMain)) {
+    const text = `not looked at: no registry answers on ${place} (WHARFIE_REGISTRY_ADMIN_LISTEN)`;
+    yield { state: 'warn', about, text, remedy: 'run `node registry/dist/main.js --probe` where the registry runs' };
+    return;
+  }
+  const problem = await probe(environment);
+  if (problem === undefined) yield { state: 'ok', about, text: `${done}; no registry runs on ${place}` };
+  else yield { state: 'bad', about, text: problem, remedy: 'check WHARFIE_STORAGE and what belongs to it' };
+}
+
+async function readyz(admin: ListenAddress): Promise<{ status: number | undefined; said: string } | undefined> {
+  const where = admin.path === undefined ? { host: admin.host, port: admin.port } : { socketPath: admin.path };
+  const sent = request({ ...where, path: '/readyz', agent: false, signal: AbortSignal.timeout(patience) }).end();
+  try {
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    return { status: response.statusCode, said: (await text(response)).trim() };
+  } catch {
+    return undefined;
+  }
+}
+
+function probe(environment: NodeJS.ProcessEnv): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const options = { env: environment, timeout: patience };
+    execFile(process.execPath, [registryMain, '--probe'], options, (error, _stdout, stderr) => {
+      resolve(error ? stderr.trim().split('\n').at(-1) || error.message : undefined);
+    });
+  });
+}

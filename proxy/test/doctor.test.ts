@@ -1,0 +1,197 @@
+import { identityVerifier } from '@wharfie/shared';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { listenOn } from './harness.js';
+
+const bin = fileURLToPath(new URL('../bin/wharfie.js', import.meta.url));
+const secret = 'x'.repeat(43);
+
+/** A server that ends with the test. */
+async function serving(answer: RequestListener): Promise<string> {
+  const server = createServer(answer);
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `127.0.0.1:${await listenOn(server)}`;
+}
+
+const registryOf = (key: string) => {
+  const verify = identityVerifier(Buffer.from(key));
+  return serving(({ headers }, response) => {
+    try {
+      verify(headers.authorization?.replace('Bearer ', '') ?? '');
+      response.end('{}');
+    } catch {
+      response.writeHead(401).end();
+    }
+  });
+};
+
+/** A data folder with everything in order, and services that answer as they should. */
+async function healthy() {
+  const folder = await mkdtemp(join(tmpdir(), 'wharfie-doctor-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const data = join(folder, 'data');
+  await mkdir(data, { mode: 0o700 });
+  const file = (name: string) => join(data, name);
+  await writeFile(file('htpasswd'), `admin:$2y$10$${'a'.repeat(53)}\n`, { mode: 0o600 });
+  await writeFile(file('access.yml'), 'admins: [admin]\n', { mode: 0o600 });
+  await writeFile(file('secret'), `${secret}\n`, { mode: 0o600 });
+  const settings: Record<string, string> = {
+    WHARFIE_DATA: data,
+    WHARFIE_REGISTRY_LISTEN: await registryOf(secret),
+    WHARFIE_REGISTRY_ADMIN_LISTEN: await serving((_, response) => response.end('ready\n')),
+    WHARFIE_LISTEN: await serving((_, response) =>
+      response.writeHead(401, { 'Docker-Distribution-API-Version': 'registry/2.0' }).end(),
+    ),
+  };
+  return { folder, file, settings };
+}
+
+function doctor(settings: Record<string, string>): Promise<{ code: number; said: string }> {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('WHARFIE_'));
+  const env = { ...Object.fromEntries(own), ...settings };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [bin, 'doctor'], { env }, (error, stdout, stderr) => {
+      resolve({ code: error ? Number(error.code) : 0, said: stdout + stderr });
+    });
+  });
+}
+
+describe('wharfie doctor', () => {
+  test('finds nothing where everything is in order', async () => {
+    const { settings } = await healthy();
+    const { code, said } = await doctor(settings);
+    expect(said).not.toMatch(/^(warn|bad)/m);
+    expect(code).toBe(0);
+    for (const about of [
+      'settings',
+      'data',
+      'htpasswd',
+      'access.yml',
+      'secret',
+      'storage',
+      'clock',
+      'registry',
+      'TLS',
+      'door',
+    ]) {
+      expect(said).toMatch(new RegExp(`^ok +${about}`, 'm'));
+    }
+  });
+
+  test.each<[string, (found: Awaited<ReturnType<typeof healthy>>) => unknown, RegExp]>([
+    ['a wrong setting', ({ settings }) => (settings['WHARFIE_DRAIN'] = 'x'), /^bad +settings: WHARFIE_DRAIN: must be/m],
+    [
+      'a policy that is wrong',
+      ({ file }) => writeFile(file('access.yml'), 'x: 1'),
+      /^bad +access.yml: .*line 1: unknown key/m,
+    ],
+    ['a short secret', ({ file }) => writeFile(file('secret'), 'x'), /^bad +secret: .*remove it/m],
+    [
+      'another secret than the registry’s',
+      ({ file }) => writeFile(file('secret'), 'y'.repeat(43)),
+      /^bad +registry http:.*refuses what this proxy signs.*same WHARFIE_SECRET_FILE/m,
+    ],
+    [
+      'a storage that does not work',
+      async ({ settings }) =>
+        (settings['WHARFIE_REGISTRY_ADMIN_LISTEN'] = await serving((_, response) =>
+          response.writeHead(503).end('the storage does not work: EROFS\n'),
+        )),
+      /^bad +storage: the storage does not work: EROFS; /m,
+    ],
+    [
+      'a storage that does not work, of a registry that does not run',
+      async ({ settings, folder }) => {
+        await writeFile(join(folder, 'file'), '');
+        settings['WHARFIE_STORAGE_ROOT'] = join(folder, 'file', 'below');
+        settings['WHARFIE_REGISTRY_ADMIN_LISTEN'] = '127.0.0.1:1';
+      },
+      /^bad +storage: .*; check WHARFIE_STORAGE/m,
+    ],
+    [
+      'another service in the door’s place',
+      async ({ settings }) => (settings['WHARFIE_LISTEN'] = await serving((_, response) => response.end('hello'))),
+      /^bad +door: what answers on .* set WHARFIE_LISTEN/m,
+    ],
+    [
+      'a clock that is wrong',
+      async ({ settings }) =>
+        (settings['WHARFIE_REGISTRY_LISTEN'] = await serving((_, response) =>
+          response.writeHead(401, { Date: new Date(Date.now() - 300_000).toUTCString() }).end(),
+        )),
+      /^bad +clock: it differs by \d+ s .*NTP/m,
+    ],
+    [
+      'a certificate that cannot be read',
+      ({ settings }) => Object.assign(settings, { WHARFIE_TLS_CERT: '/nowhere', WHARFIE_TLS_KEY: '/nowhere' }),
+      /^bad +TLS: WHARFIE_TLS_CERT: \/nowhere/m,
+    ],
+  ])('says how to mend %s, and exits with 1', async (_, spoil, expected) => {
+    const found = await healthy();
+    await spoil(found);
+    const { code, said } = await doctor(found.settings);
+    expect(said).toMatch(expected);
+    expect(code).toBe(1);
+  });
+
+  test.each<[string, (found: Awaited<ReturnType<typeof healthy>>) => unknown, RegExp]>([
+    [
+      'an unknown setting',
+      ({ settings }) => (settings['WHARFIE_DRIAN'] = '1'),
+      /^warn +settings: WHARFIE_DRIAN.*WHARFIE_DRAIN/m,
+    ],
+    ['a file that others may read', ({ file }) => chmod(file('htpasswd'), 0o644), /^warn +htpasswd: .*chmod 600/m],
+    [
+      'a line that logs nobody in',
+      ({ file }) => writeFile(file('htpasswd'), 'bob:plain\n', { flag: 'a' }),
+      /^warn +htpasswd: .*line 2: bob cannot log in/m,
+    ],
+    [
+      'a rule for nobody',
+      ({ file }) => writeFile(file('access.yml'), 'admins: [admin, carol]\n'),
+      /^warn +access.yml: .*line 1: no account is called carol/m,
+    ],
+    [
+      'a folder that is not there yet',
+      ({ settings }) => (settings['WHARFIE_DATA'] = '/tmp/wharfie-nowhere'),
+      /^warn +data: .*first start/m,
+    ],
+    [
+      'a door in the open without TLS',
+      ({ settings }) => (settings['WHARFIE_LISTEN'] = '0.0.0.0:1'),
+      /^warn +TLS: passwords cross the network.*WHARFIE_TLS_CERT/m,
+    ],
+    [
+      'a registry that does not run',
+      ({ settings }) => (settings['WHARFIE_REGISTRY_LISTEN'] = '127.0.0.1:1'),
+      /^warn +registry http:\/\/127.0.0.1:1: it does not answer/m,
+    ],
+    [
+      'a registry that serves anybody',
+      async ({ settings }) =>
+        (settings['WHARFIE_REGISTRY_LISTEN'] = await serving((_, response) => response.end('{}'))),
+      /^warn +registry .*nobody signed; see to it/m,
+    ],
+  ])('warns of %s', async (_, spoil, expected) => {
+    const found = await healthy();
+    await spoil(found);
+    const { code, said } = await doctor(found.settings);
+    expect(said).toMatch(expected);
+    expect(said).not.toMatch(/^bad/m);
+    expect(code).toBe(0);
+  });
+
+  test('has the registry’s own program try the storage when no registry runs', async () => {
+    const { settings } = await healthy();
+    const { said } = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
+    expect(said).toMatch(/^ok +storage: a small object was written, read and deleted; no registry runs/m);
+  });
+});
