@@ -38,6 +38,16 @@ describeWith(['root', 'docker'], 'Docker’s engine and client', () => {
     expect(stderr).toMatch(/401 Unauthorized|unauthorized/);
   });
 
+  it('push and pull by the commands that npm start prints', async () => {
+    const commands = wharfie.stdout.split('\n').filter((line) => line.startsWith('  docker '));
+    expect(commands).toHaveLength(3);
+    for (const command of commands) {
+      const [, ...words] = command.trim().replaceAll('IMAGE', 'app').split(' ');
+      await engine.must([...words, ...(words[0] === 'login' ? ['--password-stdin'] : [])], wharfie.password);
+    }
+    await engine.must(['pull', image('app')]);
+  });
+
   it('log in, push an image of several layers, and pull it back', async () => {
     expect((await engine.login(wharfie.address, 'admin', wharfie.password)).stdout).toContain('Login Succeeded');
     const pushed = await push('team/app:1');

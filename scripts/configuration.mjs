@@ -12,10 +12,14 @@ export function configurationPage() {
     const also = aliases.length > 0 ? ` (or ${aliases.map((alias) => `\`${alias}\``).join(', ')})` : '';
     return `| \`${name}\`${also} | ${given} | ${description} |`;
   });
+  const secrets = Object.values(settingsTable({})).flatMap((setting) =>
+    'secret' in setting ? [`\`${setting.variables[0]}\``] : [],
+  );
   return `# Settings
 
 Environment variables; \`npm start\` gives both services the same. Each service logs at its start what it took from where. A wrong
 value ends the start with the variable's name; an unknown \`WHARFIE_…\` variable is warned about. An empty variable counts as unset.
+What is secret (${secrets.join(', ')}) may lie in a file, which the variable with \`_FILE\` behind its name gives.
 
 | variable | default | |
 |---|---|---|

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import util from 'node:util';
 
 /** @typedef {import('node:child_process').ChildProcess} ChildProcess */
 /** @typedef {{ name: string, child: ChildProcess, ready: Promise<Ready | undefined>, ended: Promise<Ending>, isReady: boolean }} Service */
@@ -13,8 +14,6 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
 const oldestNode = [20, 19];
 const packages = ['shared', 'registry', 'proxy'];
-/** Small heaps: what streams through lives outside of them, and a large nursery only delays its collection. */
-const lean = ['--max-semi-space-size=1', '--v8-pool-size=1'];
 /** How often long work says that it goes on, in milliseconds. */
 const patience = 10_000;
 
@@ -51,10 +50,9 @@ async function main() {
 
 async function startBoth() {
   // The registry first: what keeps it from starting shows before the proxy has made an account and printed its password.
-  // http-proxy uses util._extend, about which Node 22 and later would warn at every start.
-  start('registry', []);
+  start('registry');
   if (!(await isUp('registry'))) return;
-  start('proxy', ['--disable-warning=DEP0060']);
+  start('proxy');
   const ready = await isUp('proxy');
   if (ready && !stopping) explain(ready.url ?? '');
 }
@@ -160,15 +158,17 @@ async function prepare(what, command, args) {
   say(`wharfie: ${what} took ${seconds()} s`);
 }
 
-/** @param {string} name @param {string[]} flags */
-function start(name, flags) {
+/** @param {string} name */
+function start(name) {
+  const lean = util.parseEnv(readFileSync(join(root, 'scripts', 'node.env'), 'utf8'));
+  const options = [lean['NODE_OPTIONS'], process.env['NODE_OPTIONS'] ?? ''].join(' ').trim();
   const main = join(root, name, 'dist', 'main.js');
   // In a process group of its own: Ctrl-C reaches this process alone, which passes it on in the right order.
-  const child = spawn(process.execPath, [...lean, ...flags, main], {
+  const child = spawn(process.execPath, [main], {
     cwd: whereTheUserIs,
     detached: true,
-    // Threads share one heap of the C library, which gives back what it no longer needs.
-    env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072', ...process.env },
+    // Where containers are published is not where this one listens.
+    env: { ...lean, ...process.env, NODE_OPTIONS: options, WHARFIE_PUBLISH: '' },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const ended = endOf(child);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A Docker engine of the tests' own: Debian's, with all its state below one folder, beside any other engine.
 #
-#   engine.sh install      docker.io and iptables from Debian; nothing is started
+#   engine.sh install      docker.io, iptables and the plugins compose and buildx from Debian; nothing is started
 #   engine.sh start DIR    starts it, waits until it answers, prints the DOCKER_HOST to use
 #   engine.sh stop DIR     stops that engine and unmounts what it left; DIR can be removed then
 #
@@ -23,14 +23,49 @@ subnet=10.$((210 + number % 20)).$((number / 20 % 250))
 
 answers() { DOCKER_HOST=unix://$socket docker version >/dev/null 2>&1; }
 
+# Debian 12 has neither plugin. Those of Debian 13 are programs in one file that run there, too: they are fetched beside the
+# machine's own list of packages, which stays as it is.
+install_plugins() {
+  work=$(mktemp -d)
+  chmod 755 "$work"
+  mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} trixie main" > "$work/sources"
+  (
+    cd "$work"
+    set -- -q -o APT::Sandbox::User=root -o Dir::Etc::sourcelist="$work/sources" -o Dir::Etc::sourceparts=/dev/null \
+      -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache"
+    apt-get "$@" update >&2 && apt-get "$@" download docker-compose docker-buildx >&2
+    for package in *.deb; do dpkg-deb -x "$package" files; done
+    mkdir -p /usr/local/lib/docker/cli-plugins
+    find files -type f -path '*cli-plugins/*' -exec install -m 755 -t /usr/local/lib/docker/cli-plugins {} +
+  )
+  rm -rf "$work"
+}
+
+# Not every file system can carry an overlay.
+storage_driver() {
+  mkdir -p "$dir/probe/lower" "$dir/probe/upper" "$dir/probe/work" "$dir/probe/merged"
+  if mount -t overlay overlay "$dir/probe/merged" \
+    -o "lowerdir=$dir/probe/lower,upperdir=$dir/probe/upper,workdir=$dir/probe/work" 2>/dev/null; then
+    umount "$dir/probe/merged"
+    echo overlay2
+  else
+    echo vfs
+  fi
+  rm -rf "$dir/probe"
+}
+
 case $action in
 install)
-  if command -v dockerd >/dev/null && command -v iptables >/dev/null; then exit 0; fi
   # Packages must not start services of their own.
   policy=/usr/sbin/policy-rc.d
   [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' > $policy; chmod 755 $policy; trap 'rm -f $policy' EXIT; }
-  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends \
-    docker.io iptables ca-certificates >&2
+  if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || ! command -v docker-compose >/dev/null; then
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends \
+      docker.io docker-compose iptables ca-certificates >&2
+  fi
+  docker compose version >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1 || install_plugins
   ;;
 start)
   [ ${#dir} -le 60 ] || fail "$dir is too long a name for a unix socket"
@@ -43,6 +78,7 @@ start)
   # shellcheck disable=SC2086
   env PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin setsid dockerd \
     --host="unix://$socket" --pidfile="$pidfile" --data-root="$dir/data" --exec-root="$dir/exec" \
+    --storage-driver="$(storage_driver)" \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent="/$bridge" --bridge="$bridge" \
     --default-address-pool "base=$subnet.128/25,size=28" --containerd-namespace="$bridge" \
     --containerd-plugins-namespace="plugins-$bridge" --shutdown-timeout=5 ${EXTRA_FLAGS:-} \

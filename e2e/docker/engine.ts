@@ -18,10 +18,14 @@ export class Engine {
     return new Engine(folder, host);
   }
 
+  /** What a client needs to work with this engine, with logins of its own. */
+  get env(): Record<string, string> {
+    return { DOCKER_HOST: this.host, DOCKER_CONFIG: `${this.folder}/client` };
+  }
+
   /** Runs `docker …`, whatever its exit code. */
   docker(args: readonly string[], input?: string): Promise<Result> {
-    const env = { DOCKER_HOST: this.host, DOCKER_CONFIG: `${this.folder}/client`, DOCKER_BUILDKIT: '0' };
-    return run('docker', args, { env, ...(input === undefined ? {} : { input }) });
+    return run('docker', args, { env: this.env, ...(input === undefined ? {} : { input }) });
   }
 
   /** The same, for a command that must succeed. */

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, it } from 'vitest';
@@ -9,6 +10,12 @@ const requirements = {
   podman: { met: () => found('podman'), remedy: 'install podman' },
   buildah: { met: () => found('buildah'), remedy: 'install buildah' },
   containerd: { met: () => found('containerd') && found('ctr'), remedy: 'install containerd' },
+  compose: {
+    met: () => found('docker') && spawnSync('docker', ['compose', 'version']).status === 0,
+    remedy: 'run e2e/docker/engine.sh install',
+  },
+  systemd: { met: () => found('systemd-analyze'), remedy: 'install systemd' },
+  'cloud-init': { met: () => found('cloud-init'), remedy: 'install cloud-init' },
   skopeo: { met: () => found('skopeo'), remedy: 'install skopeo' },
   distribution: { met: () => found('docker-registry'), remedy: 'install docker-registry' },
   swift: { met: () => found('swift-proxy-server') && found('memcached'), remedy: 'run e2e/swift/swift.sh install' },

@@ -3,6 +3,7 @@ import {
   SettingsError,
   settingsTable,
   unknownVariables,
+  variablesOf,
   type SettingSource,
   type UnknownVariable,
 } from '@wharfie/shared';
@@ -10,8 +11,8 @@ import { parseUpstreams, type Upstream } from './upstreams.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Read by others than the services themselves, or by the registry alone. */
-const elsewhere = ['WHARFIE_PUBLISH', 'WHARFIE_STORAGE_PREFIX'];
+/** Read by docker-compose.yml and the files beside it. */
+const elsewhere = ['WHARFIE_TAG', 'WHARFIE_MEMORY', 'WHARFIE_STORAGE_FOLDER', 'WHARFIE_TLS_FOLDER', 'WHARFIE_SECRETS'];
 
 /**
  * What the proxy is told by its environment.
@@ -23,6 +24,7 @@ export function proxySettings(environment: Environment = process.env) {
     {
       data: table.data,
       listen: table.listen,
+      publish: table.publish,
       adminListen: table.adminListen,
       registryListen: table.registryListen,
       registryUrl: table.registryUrl,
@@ -50,7 +52,7 @@ export function proxySettings(environment: Environment = process.env) {
       tlsCert === undefined ? ['WHARFIE_TLS_CERT', 'WHARFIE_TLS_KEY'] : ['WHARFIE_TLS_KEY', 'WHARFIE_TLS_CERT'];
     throw new SettingsError(missing, `must be set too, because ${other} is: set both or neither`);
   }
-  const known = [...Object.values(table).flatMap(({ variables }): readonly string[] => variables), ...elsewhere];
+  const known = [...Object.values(table).flatMap(variablesOf), ...elsewhere];
   const registries: Upstream[] = parseUpstreams(registryUrl, registryListen);
   const tls = tlsCert !== undefined && tlsKey !== undefined ? { cert: tlsCert, key: tlsKey } : undefined;
   const unknown: UnknownVariable[] = unknownVariables(environment, known);

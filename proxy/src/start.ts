@@ -87,7 +87,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const first = { user: settings.adminUser, password: settings.adminPassword };
     const password = await ensureFirstAccount(files.htpasswd, first);
     // The one time that it is shown. Not through the log, which may be kept.
-    if (password !== undefined) process.stdout.write(`user: ${settings.adminUser}\npassword: ${password}\n`);
+    if (password !== undefined) process.stdout.write(welcome(settings, password));
     const htpasswd = await openHtpasswd(files.htpasswd, { log, metrics, audit });
     closers.push(() => {
       htpasswd.close();
@@ -119,7 +119,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
       publicUrl: settings.publicUrl,
     });
     begin();
-    const url = `${tls ? 'https' : 'http'}://${formatListenAddress(address)}`;
+    const url = `${tls ? 'https' : 'http'}://${formatListenAddress(settings.publish ?? address)}`;
     log.info({ url }, 'ready');
     return {
       url,
@@ -137,15 +137,34 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
   }
 }
 
-function report({ sources, unknown, listen: address, tls }: ProxySettings, log: Logger): void {
+/** In a container nobody else says what to type next. */
+function welcome({ adminUser, publish }: ProxySettings, password: string): string {
+  const account = `user: ${adminUser}\npassword: ${password}\n`;
+  if (publish === undefined) return account;
+  const door = formatListenAddress(publish).replace(/^0\.0\.0\.0:/, '127.0.0.1:');
+  return `${account}
+This password is shown once. What to type next:
+
+  docker login --username ${adminUser} ${door}
+  docker tag IMAGE ${door}/IMAGE
+  docker push ${door}/IMAGE
+
+Another password: docker compose exec proxy wharfie users passwd ${adminUser}
+Another account:  docker compose exec proxy wharfie users add NAME
+
+`;
+}
+
+function report({ sources, unknown, listen, publish, tls }: ProxySettings, log: Logger): void {
   for (const { setting, value, source } of sources) log.info(`${setting} = ${value} (${source})`);
   for (const { name, nearest } of unknown) {
     log.warn(`${name} is not a setting${nearest === undefined ? '' : `; did you mean ${nearest}?`}`);
   }
+  const [variable, address] = publish ? ['WHARFIE_PUBLISH', publish] : ['WHARFIE_LISTEN', listen];
   if (!tls && !isLoopback(address)) {
     const door = formatListenAddress(address);
     log.warn(
-      `WHARFIE_LISTEN: ${door} can be reached from other machines, and passwords travel there in the clear: set WHARFIE_TLS_CERT and WHARFIE_TLS_KEY, or put a TLS proxy in front`,
+      `${variable}: ${door} can be reached from other machines, and passwords travel there in the clear: set WHARFIE_TLS_CERT and WHARFIE_TLS_KEY, or put a TLS proxy in front`,
     );
   }
 }

@@ -1,4 +1,6 @@
-import { resolve } from 'node:path';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readSettings, settingsTable } from './settings.js';
 import { SettingsError } from './settings-error.js';
@@ -46,6 +48,37 @@ describe('settings', () => {
     expect(read(Object.fromEntries(names.map((name) => [name, ''])))).toEqual(read({}));
   });
 
+  it('that are secret may come in a file', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'wharfie-settings-'));
+    const file = join(folder, 'password');
+    await writeFile(file, 'two words\n');
+    const { settings, sources } = read({ WHARFIE_ADMIN_PASSWORD_FILE: file, WHARFIE_ADMIN_PASSWORD: '' });
+    expect(settings.adminPassword).toBe('two words');
+    expect(sources).toContainEqual({
+      setting: 'WHARFIE_ADMIN_PASSWORD',
+      value: '***',
+      source: 'WHARFIE_ADMIN_PASSWORD_FILE',
+    });
+    expect(read({ REGISTRY_STORAGE_SWIFT_PASSWORD_FILE: file }).settings.osPassword).toBe('two words');
+    expect(read({ OS_PASSWORD: 'mine', OS_PASSWORD_FILE: file }).settings.osPassword).toBe('mine');
+    await rm(folder, { recursive: true });
+
+    const gone = refusal({ OS_PASSWORD_FILE: file });
+    expect(gone.message).toMatch(/^OS_PASSWORD_FILE: .*password cannot be read \(ENOENT\)/);
+    expect(refusal({ OS_PASSWORD_FILE: folder.replace(/[^/]*$/, '') }).variable).toBe('OS_PASSWORD_FILE');
+  });
+
+  it('that are not secret come in no file', () => {
+    expect(read({ OS_USERNAME_FILE: '/etc/hostname' })).toEqual(read({}));
+  });
+
+  it.each([
+    ['5000', { host: '0.0.0.0', port: 5000 }],
+    ['127.0.0.1:443', { host: '127.0.0.1', port: 443 }],
+  ])('take the address of compose files: %s', (text, expected) => {
+    expect(read({ WHARFIE_PUBLISH: text }).settings.publish).toEqual(expected);
+  });
+
   it('come from an alias when the variable of our own is not set', () => {
     expect(read({ SETTINGS_FLAVOR: 'swift', GUNICORN_WORKERS: '8' }).settings).toMatchObject({
       storage: 'swift',
@@ -58,6 +91,7 @@ describe('settings', () => {
 
   it.each([
     ['WHARFIE_LISTEN', 'nonsense'],
+    ['WHARFIE_PUBLISH', 'nonsense'],
     ['WHARFIE_LISTEN', '127.0.0.1:65536'],
     ['WHARFIE_ADMIN_LISTEN', '5002'],
     ['WHARFIE_REGISTRY_LISTEN', 'unix:'],

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -7,7 +8,10 @@ import { parseListenAddress } from './listen-address.js';
 import { SettingsError } from './settings-error.js';
 import { swiftTable } from './swift-settings.js';
 
-/** One setting: the variables that give it (the first wins), its default, and what it is for. */
+/**
+ * One setting: the variables that give it (the first wins), its default, and what it is for. What is secret may also come in
+ * a file, which a variable with `_FILE` behind its name gives.
+ */
 export interface Setting<T> {
   variables: readonly [string, ...string[]];
   schema: z.ZodType<T, string | undefined>;
@@ -41,6 +45,12 @@ const addressList = z.string().transform((text, context): AddressList => {
     return z.NEVER;
   }
 });
+/** As compose files write it: where there is no host, every one. */
+const publishedAddress = z
+  .string()
+  .transform((text) => (/^\d+$/.test(text) ? `:${text}` : text))
+  .pipe(listenAddress)
+  .optional();
 const path = z.string().transform((text) => resolve(text));
 const optionalPath = path.optional();
 const oneOf = <const T extends readonly [string, ...string[]]>(...words: T) =>
@@ -87,6 +97,11 @@ export function settingsTable(environment: Environment) {
       schema: listenAddress,
       fallback: '127.0.0.1:5000',
       description: 'the proxy, the only door',
+    },
+    publish: {
+      variables: ['WHARFIE_PUBLISH'],
+      schema: publishedAddress,
+      description: 'with `docker compose`: where the door is published, by default `127.0.0.1:5000`',
     },
     adminListen: {
       variables: ['WHARFIE_ADMIN_LISTEN'],
@@ -228,6 +243,11 @@ export function settingsTable(environment: Environment) {
   } satisfies Record<string, Setting<unknown>>;
 }
 
+/** Every variable that can give the setting. */
+export function variablesOf({ variables, secret }: Setting<unknown>): string[] {
+  return secret ? variables.flatMap((name) => [name, `${name}_FILE`]) : [...variables];
+}
+
 /**
  * The values of `table` in `environment`, and where each came from. An empty variable counts as unset, as compose files
  * write it.
@@ -239,10 +259,10 @@ export function readSettings<S extends Record<string, Setting<unknown>>>(
 ): { settings: Values<S>; sources: SettingSource[] } {
   const settings: Record<string, unknown> = {};
   const sources: SettingSource[] = [];
-  for (const [name, { variables, schema, fallback, secret }] of Object.entries(table)) {
-    const variable = variables.find((candidate) => (environment[candidate] ?? '') !== '');
-    const raw =
-      variable === undefined ? (typeof fallback === 'function' ? fallback() : fallback) : environment[variable];
+  for (const [name, setting] of Object.entries(table)) {
+    const { variables, schema, secret } = setting;
+    const variable = variablesOf(setting).find((candidate) => (environment[candidate] ?? '') !== '');
+    const raw = variable === undefined ? defaultOf(setting) : valueOf(variable, setting, environment);
     const result = schema.safeParse(raw);
     if (!result.success)
       throw new SettingsError(variable ?? variables[0], result.error.issues[0]?.message ?? 'is not valid');
@@ -251,4 +271,20 @@ export function readSettings<S extends Record<string, Setting<unknown>>>(
       sources.push({ setting: variables[0], value: secret ? '***' : raw, source: variable ?? 'default' });
   }
   return { settings: settings as Values<S>, sources };
+}
+
+function defaultOf({ fallback }: Setting<unknown>): string | undefined {
+  return typeof fallback === 'function' ? fallback() : fallback;
+}
+
+/** @throws SettingsError when the variable names a file that cannot be read */
+function valueOf(variable: string, { variables }: Setting<unknown>, environment: Environment): string | undefined {
+  const value = environment[variable];
+  if (variables.includes(variable) || value === undefined) return value;
+  try {
+    return readFileSync(value, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+    throw new SettingsError(variable, `${value} cannot be read (${reason}): name a file that this user may read`);
+  }
 }

@@ -1,0 +1,27 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { expect, it } from 'vitest';
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+const dockerfile = read('Dockerfile');
+const compose = read('docker-compose.yml');
+const example = read('.env.example');
+
+it('the images run as npm start does, in the version of package.json', () => {
+  for (const [name, value] of Object.entries(parseEnv(read('scripts/node.env'))))
+    expect(dockerfile, name).toMatch(new RegExp(`${name}="?${value}"?( |\n)`));
+  const { version } = JSON.parse(read('package.json')) as { version: string };
+  expect(dockerfile).toContain(`ARG VERSION=${version}\n`);
+});
+
+it('the Dockerfile needs no builder that has to be fetched', () => {
+  expect(dockerfile).not.toMatch(/^# *syntax=|<<|--mount/m);
+});
+
+it('.env.example names only what docker-compose.yml or the files beside it read', () => {
+  const files = ['openstack', 'tls', 'host-folder'].map((name) => read(`deploy/compose/${name}.yml`));
+  const names = [...example.matchAll(/^#([A-Z_]+)=/gm)].map(([, name = '']) => name);
+  expect(names.length).toBeGreaterThan(20);
+  for (const name of names.filter((one) => !one.startsWith('COMPOSE_')))
+    expect([compose, ...files].join('\n')).toMatch(new RegExp(`\\b${name}\\b`));
+});
