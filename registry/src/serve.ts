@@ -6,6 +6,9 @@ import type { RegistrySettings } from './settings.js';
 import { createDriver } from './storage/create-driver.js';
 import type { StorageDriver } from './storage/storage-driver.js';
 
+/** How long clients that keep connections have to find out that we end, in milliseconds. */
+const farewell = 5_000;
+
 /** One registry process at work. Whoever holds it gives it connections. */
 export interface Serving {
   server: Server;
@@ -24,6 +27,10 @@ export async function serve(settings: RegistrySettings, logger: Logger): Promise
   // The server is given its connections. It watches over slow ones only once it believes that it listens.
   server.emit('listening');
   let connections = 0;
+  let closing = false;
+  server.prependListener('request', (_, response) => {
+    if (closing) response.shouldKeepAlive = false;
+  });
   server.on('connection', (socket) => {
     connections += 1;
     socket.once('close', () => {
@@ -34,10 +41,11 @@ export async function serve(settings: RegistrySettings, logger: Logger): Promise
     server,
     storage,
     close: async (seconds) => {
-      const end = Date.now() + seconds * 1000;
-      // A connection that was busy when we began to close is idle after its answer: it is closed then.
-      while (connections > 0 && Date.now() < end) {
-        server.closeIdleConnections();
+      closing = true;
+      const start = Date.now();
+      // A request may be on its way on a connection that looks idle, and would be lost: its answer ends the connection.
+      while (connections > 0 && Date.now() - start < seconds * 1000) {
+        if (Date.now() - start > farewell) server.closeIdleConnections();
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       server.closeAllConnections();
