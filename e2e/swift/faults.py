@@ -4,9 +4,10 @@ The rules are a JSON list, read again when it changes; the first that fits is ta
   {"method": "PUT", "path": "regular expression"}  which requests (the path with its query); both may be left out
   "status": 503       answer this; with "after": true only when Swift has done its work
   "reply": {...}      headers of that answer
-  "delay": 1.5        seconds before anything else
+  "delay": 1.5        seconds before anything else; with "after" between Swift's work and the answer
   "truncate": 1000    bytes of the answer's body after which the connection is cut
   "times": 2          how often the rule is taken; always when left out
+A line in `<rules>.taken` tells of each request that one was taken for, before anything else is done.
 
 GET /requests answers with the requests since it was asked last, as "METHOD path?query" each.
 """
@@ -48,14 +49,17 @@ class Faults(object):
         rule = self.rule(env)
         if rule is None:
             return self.app(env, start_response)
-        sleep(rule.get('delay', 0))
+        with open(self.path + '.taken', 'a') as file:
+            file.write('%s %s\n' % (env['REQUEST_METHOD'], env['PATH_INFO']))
         if 'status' in rule:
             if rule.get('after'):
                 for _ in self.app(env, lambda *_: None):
                     pass
+            sleep(rule.get('delay', 0))
             headers = [('Content-Type', 'text/plain'), ('Content-Length', '10')] + list(rule.get('reply', {}).items())
             start_response('%d Injected' % rule['status'], headers)
             return [b'a failure\n']
+        sleep(rule.get('delay', 0))
         body = self.app(env, start_response)
         return cut(body, rule['truncate'], env) if 'truncate' in rule else body
 

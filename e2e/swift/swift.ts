@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,17 +28,19 @@ export class Swift {
 
   /** @param env what swift.sh reads: SWIFT_NODES, SWIFT_MAX_FILE_SIZE, SWIFT_TOKEN_LIFE */
   static async start(env: Record<string, string> = {}): Promise<Swift> {
-    // Forty ports below those that the system gives away, above those that fetch refuses, elsewhere than another run.
-    const port = 11_000 + 40 * randomInt(500);
-    const folder = await mkdtemp(join(tmpdir(), 'wharfie-swift-'));
-    const swift = new Swift(folder, port);
-    try {
-      await must(script, ['start', folder, String(port)], { env });
-    } catch (error) {
-      await swift.dispose();
-      throw error;
+    for (let attempt = 1; ; attempt += 1) {
+      // Forty ports below those that the system gives away, above those that fetch refuses, elsewhere than another run.
+      const port = 11_000 + 40 * randomInt(500);
+      const folder = await mkdtemp(join(tmpdir(), 'wharfie-swift-'));
+      const swift = new Swift(folder, port);
+      try {
+        await must(script, ['start', folder, String(port)], { env });
+        return swift;
+      } catch (error) {
+        await swift.dispose();
+        if (attempt === 5 || !/somebody else has port/.test(String(error))) throw error;
+      }
     }
-    return swift;
   }
 
   get authUrl(): string {
@@ -61,7 +63,18 @@ export class Swift {
   async faults(...faults: Fault[]): Promise<void> {
     const file = join(this.folder, 'faults.json');
     await writeFile(`${file}.new`, JSON.stringify(faults));
+    await rm(`${file}.taken`, { force: true });
     await rename(`${file}.new`, file);
+  }
+
+  /** Waits until a request came that a fault fits; says which, as `METHOD /v1/account/container/name`. */
+  async faulted(): Promise<string> {
+    const file = join(this.folder, 'faults.json.taken');
+    for (;;) {
+      const taken = await readFile(file, 'utf8').catch(() => '');
+      if (taken !== '') return taken.slice(0, taken.indexOf('\n'));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 
   async down(server: string): Promise<void> {

@@ -6,6 +6,11 @@ const address = z.url({ protocol: /^https?$/, error: 'must be an http or https a
 const interfaces = ['public', 'internal', 'admin'] as const;
 const falsehoods = ['0', 'false', 'no', 'off'];
 const truths = ['1', 'true', 'yes', 'on'];
+const yesOrNo = z
+  .string()
+  .toLowerCase()
+  .pipe(z.enum([...truths, ...falsehoods], { error: 'must be true or false' }))
+  .transform((word) => truths.includes(word));
 
 /**
  * Where Swift is and who we are there: the variables of the OpenStack clients, then those of distribution.
@@ -115,12 +120,14 @@ export const swiftTable = {
   osCacert: { variables: ['OS_CACERT'], schema: text, description: 'Swift: PEM file of the authorities to trust' },
   osInsecure: {
     variables: ['OS_INSECURE', 'REGISTRY_STORAGE_SWIFT_INSECURESKIPVERIFY'],
-    schema: z
-      .string()
-      .toLowerCase()
-      .pipe(z.enum([...truths, ...falsehoods], { error: 'must be true or false' }))
-      .transform((word) => truths.includes(word)),
+    schema: yesOrNo,
     fallback: 'false',
     description: 'Swift: trust any certificate; for trials only',
+  },
+  swiftRedirect: {
+    variables: ['WHARFIE_SWIFT_REDIRECT'],
+    schema: yesOrNo,
+    fallback: 'false',
+    description: 'Swift: send who pulls a blob to Swift itself (TempURL); clients must reach it, too',
   },
 } satisfies Record<string, Setting<unknown>>;

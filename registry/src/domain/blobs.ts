@@ -49,10 +49,20 @@ export class Blobs {
     return stored !== undefined && (await this.exists(stored, signal));
   }
 
+  /** An address at which the storage itself serves the blob for a while, or undefined. @throws OciError BLOB_UNKNOWN */
+  async address({ stored }: Blob, signal: AbortSignal): Promise<string | undefined> {
+    const address = this.storage.address?.(blobPath(stored), signal);
+    return address && this.#present(stored, address);
+  }
+
   /** The bytes of a blob, or a part of them. @throws OciError BLOB_UNKNOWN when they were removed a moment ago */
   async read({ stored }: Blob, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
+    return this.#present(stored, this.storage.read(blobPath(stored), part, signal));
+  }
+
+  async #present<T>(stored: Digest, call: Promise<T>): Promise<T> {
     try {
-      return await this.storage.read(blobPath(stored), part, signal);
+      return await call;
     } catch (error) {
       if (!(error instanceof PathNotFound)) throw error;
       this.#sizes.delete(stored);

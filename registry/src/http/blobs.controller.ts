@@ -57,6 +57,14 @@ export class BlobsController {
         'Content-Range': `bytes */${blob.size}`,
       });
     }
+    const address = request.method === 'GET' ? await this.blobs.address(blob, signal) : undefined;
+    if (address !== undefined) {
+      reply.hijack();
+      // It ends soon, so nobody may keep it. A client follows with the ranges that it asked for.
+      const elsewhere = { Location: address, 'Docker-Content-Digest': digest, 'Cache-Control': 'no-store' };
+      response.writeHead(307, { ...elsewhere, 'Content-Length': 0 }).end();
+      return;
+    }
     const body = byteRanges(ranges, blob.size, 'application/octet-stream', (range) =>
       this.blobs.read(blob, part(range), signal),
     );

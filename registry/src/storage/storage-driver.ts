@@ -42,6 +42,13 @@ export interface StorageDriver {
   read(path: string, part: Part | undefined, signal: AbortSignal): Promise<Readable>;
 
   /**
+   * An address at which whoever has it can GET the object for some minutes, past this process; undefined where the storage
+   * has none, for this object or at all.
+   * @throws PathNotFound
+   */
+  address?(path: string, signal: AbortSignal): Promise<string | undefined>;
+
+  /**
    * Streams an object to its path. When all bytes of `source` are taken, `approve` is called: the object becomes visible
    * only after it returned; when it (or the source) throws, nothing has happened.
    * @param length of the source, when it is known before

@@ -8,7 +8,7 @@ import { SwiftRefused, SwiftUnreachable, plain } from './session.js';
 
 /** One request for an object, or for the container when it has no name. */
 export interface Call {
-  method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
+  method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
   name?: string;
   /** The container, when it is not ours: large objects name their own. */
   container?: string;
@@ -113,6 +113,11 @@ export class SwiftClient {
     return answer;
   }
 
+  /** Where an object is, for whoever has a right of its own. */
+  async address(name: string, signal: AbortSignal): Promise<string> {
+    return (await this.#login(signal)).storageUrl + pathOf(this.container, name);
+  }
+
   /** What the cluster says of its limits; undefined when it does not. */
   async info(signal: AbortSignal): Promise<unknown> {
     const { storageUrl } = await this.#login(signal);
@@ -146,13 +151,12 @@ export class SwiftClient {
     signal: AbortSignal,
   ): Promise<{ answer: Answer } | SwiftRefused | SwiftUnreachable> {
     const { container = this.container, name } = call;
-    const path = `/${encodeURIComponent(container)}${name === undefined ? '' : `/${encodePath(name)}`}`;
     const what = `${call.method} ${container}${name === undefined ? '' : `/${name}`}`;
     const query = call.query ? `?${new URLSearchParams(call.query).toString()}` : '';
     const length = call.body === undefined ? 0 : call.body instanceof Uint8Array ? call.body.length : undefined;
     this.requests += 1;
     try {
-      const { statusCode, headers, body } = await request(`${session.storageUrl}${path}${query}`, {
+      const { statusCode, headers, body } = await request(`${session.storageUrl}${pathOf(container, name)}${query}`, {
         method: call.method,
         headers: {
           'x-auth-token': session.token,
@@ -257,6 +261,6 @@ export function discard({ body }: Answer): void {
 }
 
 /** Every component encoded by itself: Swift takes names as they come, dots and all. */
-function encodePath(name: string): string {
-  return name.split('/').map(encodeURIComponent).join('/');
+function pathOf(container: string, name: string | undefined): string {
+  return `/${[container, ...(name?.split('/') ?? [])].map(encodeURIComponent).join('/')}`;
 }

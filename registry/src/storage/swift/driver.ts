@@ -9,6 +9,7 @@ import { dynamicSegments, openObject, staticSegments } from './large-object.js';
 import { listAll, listNames } from './listing.js';
 import { Names } from './names.js';
 import { head, putSmall, putStream, remove, removeAll } from './objects.js';
+import { temporaryUrl } from './temp-url.js';
 import { SwiftUploads, smallSize } from './uploads.js';
 
 export interface SwiftLimits {
@@ -34,6 +35,8 @@ export class SwiftDriver implements StorageDriver {
     private readonly client: SwiftClient,
     prefix: string,
     private readonly limits: SwiftLimits,
+    /** Signs addresses for those who read blobs past us; none are given when undefined. */
+    private readonly urlKey?: string,
   ) {
     this.#names = new Names(prefix);
     this.#uploads = new SwiftUploads(client, this.#names, {
@@ -67,6 +70,18 @@ export class SwiftDriver implements StorageDriver {
       return stream.once('close', () => {
         reading.close();
       });
+    });
+  }
+
+  /** Not of a dynamic large object: Swift serves it slowly, and passes over holes. */
+  address(path: string, signal: AbortSignal): Promise<string | undefined> {
+    return named(path, async () => {
+      if (this.urlKey === undefined) return undefined;
+      const name = this.#names.object(path);
+      const { dynamic } = await head(this.client, name, signal);
+      return dynamic === ''
+        ? temporaryUrl(await this.client.address(name, signal), this.urlKey, Date.now())
+        : undefined;
     });
   }
 

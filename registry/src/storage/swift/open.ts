@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
-import { SettingsError } from '@wharfie/shared';
+import { SettingsError, deriveKey, loadSecret } from '@wharfie/shared';
 import type { RegistrySettings } from '../../settings.js';
 import { StorageUnavailable } from '../storage-driver.js';
 import { loginV1 } from './auth-v1.js';
@@ -10,6 +10,7 @@ import { SwiftClient } from './client.js';
 import { SwiftDriver } from './driver.js';
 import { Names } from './names.js';
 import { putSmall, remove } from './objects.js';
+import { installKey } from './temp-url.js';
 import { NoEndpoint, SwiftRefused, SwiftUnreachable, type Login } from './session.js';
 
 /** What a cluster allows unless it says otherwise. */
@@ -31,7 +32,10 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
   const { signal } = new AbortController();
   try {
     await openContainer(client, settings, signal);
-    return new SwiftDriver(client, settings.storagePrefix, await limits(client, signal));
+    const info = (await client.info(signal)) as Info | undefined;
+    const key = settings.swiftRedirect ? await urlKey(settings) : undefined;
+    if (key !== undefined) await installKey(client, key, info?.tempurl?.allowed_digests, signal);
+    return new SwiftDriver(client, settings.storagePrefix, limits(info), key);
   } catch (error) {
     await client.close();
     throw error instanceof SettingsError ? error : asSettingsError(error as Error, settings);
@@ -46,9 +50,19 @@ async function openContainer(client: SwiftClient, settings: RegistrySettings, si
   await remove(client, probe, signal);
 }
 
-async function limits(client: SwiftClient, signal: AbortSignal): Promise<typeof usual> {
-  const info = (await client.info(signal)) as
-    { swift?: { max_file_size?: number }; slo?: { max_manifest_segments?: number } } | undefined;
+/** What we read of what a cluster says of itself. */
+interface Info {
+  swift?: { max_file_size?: number };
+  slo?: { max_manifest_segments?: number };
+  tempurl?: { allowed_digests?: string[] };
+}
+
+/** The same for all instances that share a secret. */
+async function urlKey({ secretFile }: RegistrySettings): Promise<string> {
+  return deriveKey(await loadSecret(secretFile), 'TempURLs').toString('hex');
+}
+
+function limits(info: Info | undefined): typeof usual {
   return {
     maxFileSize: info?.swift?.max_file_size ?? usual.maxFileSize,
     manifestEntries: info?.slo?.max_manifest_segments ?? usual.manifestEntries,
