@@ -46,7 +46,7 @@ LABEL org.opencontainers.image.version="${VERSION}" \
 FROM service AS registry
 COPY --from=registry-files /app ./
 COPY deploy/swift/profile.mjs swift-profile.mjs
-ENV WHARFIE_REGISTRY_LISTEN=0.0.0.0:5001 WHARFIE_REGISTRY_ADMIN_LISTEN=127.0.0.1:5003
+ENV WHARFIE_REGISTRY_LISTEN=0.0.0.0:5001 WHARFIE_REGISTRY_ADMIN_LISTEN=0.0.0.0:5003
 EXPOSE 5001
 HEALTHCHECK --interval=3s --timeout=5s --start-period=60s CMD ["node", "healthcheck.mjs", "WHARFIE_REGISTRY_ADMIN_LISTEN", "/readyz"]
 CMD ["node", "registry/dist/main.js"]
@@ -55,7 +55,8 @@ LABEL org.opencontainers.image.title="Wharfie registry" \
 
 FROM service AS proxy
 COPY --from=proxy-files /app ./
-ENV WHARFIE_LISTEN=0.0.0.0:5000 WHARFIE_ADMIN_LISTEN=127.0.0.1:5002 WHARFIE_REGISTRY_URL=http://registry:5001
+ENV WHARFIE_LISTEN=0.0.0.0:5000 WHARFIE_ADMIN_LISTEN=127.0.0.1:5002 \
+  WHARFIE_REGISTRY_URL=http://registry:5001 WHARFIE_REGISTRY_ADMIN_LISTEN=registry:5003
 EXPOSE 5000
 # The registry answers for itself.
 HEALTHCHECK --interval=3s --timeout=5s --start-period=60s CMD ["node", "healthcheck.mjs", "WHARFIE_ADMIN_LISTEN", "/healthz"]

@@ -130,6 +130,13 @@ describeWith(['root', 'docker', 'compose', 'distribution'], 'docker compose', ()
     expect((await engine.login(project.address, 'alice', 'alices password')).code).toBe(1);
   });
 
+  it('has a doctor that finds nothing to mend', async () => {
+    const { code, stdout } = await project.wharfie(['doctor']);
+    expect(stdout).toContain('deleted by the running registry');
+    expect(stdout).not.toMatch(/^(warn|bad)/m);
+    expect(code).toBe(0);
+  });
+
   it('has everything again after down and up', async () => {
     const password = await project.password();
     await project.down({ volumes: false });

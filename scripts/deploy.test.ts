@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
+import { settingsTable } from '@wharfie/shared';
 import { expect, it } from 'vitest';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -24,4 +25,10 @@ it('.env.example names only what docker-compose.yml or the files beside it read'
   expect(names.length).toBeGreaterThan(20);
   for (const name of names.filter((one) => !one.startsWith('COMPOSE_')))
     expect([compose, ...files].join('\n')).toMatch(new RegExp(`\\b${name}\\b`));
+});
+
+it('docker-compose.yml passes on every setting that is not about places in a container', () => {
+  const places = /^WHARFIE_(DATA|.*LISTEN|REGISTRY_URL|TLS_.*|STORAGE_ROOT)$|^REGISTRY_STORAGE_FILESYSTEM_/;
+  const names = Object.values(settingsTable({})).flatMap(({ variables }): readonly string[] => variables);
+  expect(names.filter((name) => !places.test(name) && !compose.includes(`      ${name}:`))).toEqual([]);
 });
