@@ -7,7 +7,10 @@ import { createProgram } from '../proxy/dist/cli/program.js';
 /** The page as it should be. */
 export function commandsPage() {
   const rows = leaves(createProgram(), []).map(([path, command]) => {
-    const options = command.options.map(({ flags, description }) => `\`${flags}\` ${description}`);
+    const options = command.options.map(
+      ({ flags, description, defaultValue }) =>
+        `\`${flags}\` ${description}${defaultValue === undefined ? '' : ` (default ${String(defaultValue)})`}`,
+    );
     const does = [command.description(), ...options].map((text) => text.replaceAll('|', '\\|')).join('<br>');
     return `| \`${[...path, ...command.registeredArguments.map(shown)].join(' ')}\` | ${does} |`;
   });
