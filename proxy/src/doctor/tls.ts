@@ -10,15 +10,16 @@ const day = 86_400_000;
 const soon = 21;
 
 /** Looks at the certificate, or at whether there should be one. */
-export async function* examineTls({ tls, listen, publicUrl }: ProxySettings): AsyncGenerator<Finding> {
+export async function* examineTls({ tls, listen, publish, publicUrl }: ProxySettings): AsyncGenerator<Finding> {
   const about = 'TLS';
   if (!tls) {
+    const door = publish ?? listen;
     const fronted = publicUrl?.startsWith('https:') === true;
-    if (isLoopback(listen) || fronted) {
+    if (isLoopback(door) || fronted) {
       yield { state: 'ok', about, text: fronted ? 'left to the proxy in front' : 'not needed on loopback alone' };
       return;
     }
-    const text = `passwords cross the network in the clear: ${formatListenAddress(listen)} can be reached from other machines`;
+    const text = `passwords cross the network in the clear: ${formatListenAddress(door)} can be reached from other machines`;
     const remedy = 'set WHARFIE_TLS_CERT and WHARFIE_TLS_KEY, or put a TLS proxy in front and listen on loopback';
     yield { state: 'warn', about, text, remedy };
     return;
