@@ -15,7 +15,8 @@ export function createLogger(
   destination?: DestinationStream,
 ): Logger {
   const options = { level, base: { service }, timestamp: pino.stdTimeFunctions.isoTime };
-  if (format === 'json') return destination ? pino(options, destination) : pino(options);
+  // pino's own default writes later, and at the end of the process tries for ever what nobody reads any more.
+  if (format === 'json') return pino(options, destination ?? pino.destination({ sync: true }));
   const stream = pretty({
     sync: true,
     ignore: 'pid,hostname,service',
