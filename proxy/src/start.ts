@@ -149,8 +149,8 @@ This password is shown once. What to type next:
   docker tag IMAGE ${door}/IMAGE
   docker push ${door}/IMAGE
 
-Another password: docker compose exec proxy wharfie users passwd ${adminUser}
-Another account:  docker compose exec proxy wharfie users add NAME
+To choose another: docker compose exec proxy wharfie users passwd ${adminUser}
+For a colleague:   docker compose exec proxy wharfie users add NAME
 
 `;
 }
