@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { memoryOf } from '../harness/processes.mjs';
+import { memoryOf, processorTimeOf } from '../harness/processes.mjs';
 import { plot } from './plot.mjs';
 
 /** @typedef {import('./connection.mjs').Target} Target */
@@ -50,6 +50,7 @@ import { plot } from './plot.mjs';
  * @property {Record<string, number>} wanted
  * @property {Record<string, number[]>} values by side, round by round
  * @property {Record<string, number>} memory by side: the most that it held, in MiB
+ * @property {Record<string, number[]>} processor by side, round by round: seconds of processor time that it used
  *
  * @typedef {object} Suite
  * @property {string} title
@@ -158,17 +159,21 @@ async function takeOne(sides, { id, title, unit, better, wanted = {}, rounds, ta
   const values = Object.fromEntries(sides.map(({ name }) => [name, []]));
   /** @type {Record<string, number>} */
   const memory = Object.fromEntries(sides.map(({ name }) => [name, 0]));
+  /** @type {Record<string, number[]>} */
+  const processor = Object.fromEntries(sides.map(({ name }) => [name, []]));
   for (let round = 0; round < Math.min(most, rounds ?? most); round += 1) {
     for (const side of sides) {
       const watched = watchMemory(side);
       const name = `${id}-${round}-${Date.now()}`;
+      const before = processorTimeOf(side.processes());
       const value = await take({ side, size, name, load, memory: watched.peak }).finally(watched.stop);
       values[side.name]?.push(value);
+      processor[side.name]?.push(processorTimeOf(side.processes()) - before);
       memory[side.name] = Math.max(memory[side.name] ?? 0, watched.peak.rss);
       console.error(`${id} ${round + 1}: ${side.name} ${shown(value)} ${unit}`);
     }
   }
-  return { id, title, unit, better, wanted, values, memory };
+  return { id, title, unit, better, wanted, values, memory, processor };
 }
 
 /** @param {Running} side */
@@ -198,6 +203,7 @@ function table({ sides, results }) {
     ...rivals.map((rival) => `${first} : ${rival}`),
     'wanted',
     'most memory, MiB',
+    'processor, s',
   ];
   const rows = results.map((result) => [
     result.title,
@@ -208,6 +214,7 @@ function table({ sides, results }) {
       .map(([rival, times]) => `${result.better === 'more' ? '≥' : '≤'} ${times}× ${rival}`)
       .join(', '),
     sides.map((side) => Math.round(result.memory[side] ?? 0)).join(' / '),
+    sides.map((side) => shown(median(result.processor[side] ?? []))).join(' / '),
   ]);
   return [heads, heads.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }

@@ -49,6 +49,20 @@ export function memoryOf(pids) {
   return total;
 }
 
+/** Seconds of processor time that processes have used so far. @param {number[]} pids */
+export function processorTimeOf(pids) {
+  let ticks = 0;
+  for (const pid of pids) {
+    try {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+      ticks += Number(fields[11]) + Number(fields[12]);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return ticks / 100;
+}
+
 /** The processes of Wharfie's services below `npm start`. @param {number} start its process */
 export function servicesBelow(start) {
   return descendants(start).filter((pid) => commandLine(pid).some((part) => part.endsWith('/dist/main.js')));

@@ -1,4 +1,10 @@
+import { availableParallelism } from 'node:os';
 import { readSettings, settingsTable, swiftTable } from '@wharfie/shared';
+
+/** Connections that the first process serves before another is started: most registries never need a second one. */
+const alone = 8;
+/** The same where nobody asked for workers, and the proxy and one process fill all cores: a second one brings 15% there. */
+const aloneOnTwoCores = 64;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -26,7 +32,8 @@ export function registrySettings(environment: Environment = process.env) {
   );
   // What is kept in a process's memory cannot be shared by several.
   const workers = settings.storage === 'memory' ? 1 : settings.workers;
-  return { ...settings, workers, sources };
+  const asked = sources.some(({ setting, source }) => setting === 'WHARFIE_WORKERS' && source !== 'default');
+  return { ...settings, workers, alone: asked || availableParallelism() > 2 ? alone : aloneOnTwoCores, sources };
 }
 
 export type RegistrySettings = ReturnType<typeof registrySettings>;

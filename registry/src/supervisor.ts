@@ -19,7 +19,7 @@ export async function supervise(settings: RegistrySettings, logger: Logger): Pro
   collectProcessMetrics();
   const serving = await serve(settings, logger);
   const { server, storage } = serving;
-  const workers = spread(server, settings.workers, logger);
+  const workers = spread(server, settings, logger);
   await listen(workers.port, settings.registryListen, 'WHARFIE_REGISTRY_LISTEN');
   const admin = await startAdminServer(
     settings.registryAdminListen,

@@ -43,7 +43,7 @@ async function connected(count: number, start: () => ReturnType<typeof fork>) {
   const logger = pino({ level: 'info' }, { write: (line: string) => lines.push(line) });
   const served: Socket[] = [];
   const own = { emit: (_: 'connection', socket: Socket) => served.push(socket) > 0 };
-  const workers = spread(own, 4, logger, start);
+  const workers = spread(own, { workers: 4, alone: 8 }, logger, start);
   workers.port.listen(0, '127.0.0.1');
   await once(workers.port, 'listening');
   const { port } = workers.port.address() as AddressInfo;

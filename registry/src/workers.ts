@@ -7,9 +7,6 @@ import type { RegistrySettings } from './settings.js';
 import { serve } from './serve.js';
 import { SummedMetrics, type ProcessMetrics } from './summed-metrics.js';
 
-/** Connections that the first process serves before another is started: most registries never need a second one. */
-const alone = 8;
-
 /** Processes that share one port: the first takes the connections and hands a share of them to the others. */
 export interface Workers {
   /** Give it to `listen`. */
@@ -20,14 +17,14 @@ export interface Workers {
 }
 
 /**
- * Serves in this process and, as soon as it has enough connections at a time, in up to `count - 1` more. A process more
+ * Serves in this process and, as soon as it has enough connections at a time, in up to `workers - 1` more. A process more
  * costs 90 MB, and brings nothing while one client pushes.
  * @param own the HTTP server of this process
  * @param start makes another process
  */
 export function spread(
   own: { emit(event: 'connection', socket: Socket): boolean },
-  count: number,
+  { workers, alone }: Pick<RegistrySettings, 'workers' | 'alone'>,
   logger: Logger,
   start = () => fork(new URL('./main.js', import.meta.url), ['--worker']),
 ): Workers {
@@ -61,11 +58,11 @@ export function spread(
     socket.resume();
   };
   const port = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
-    if (open < alone || count === 1) {
+    if (open < alone || workers === 1) {
       takeHere(socket);
       return;
     }
-    if (children.length < count - 1) addChild();
+    if (children.length < workers - 1) addChild();
     next = (next + 1) % (children.length + 1);
     const child = children[next];
     // A worker that is starting or dying gets nothing: the socket stays with whoever can serve it.

@@ -8,9 +8,8 @@ import { Readable } from 'node:stream';
 import { LRUCache } from 'lru-cache';
 import type { ByteSource, ObjectInfo, Part, StorageDriver } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
+import { Interrupted, writeInto } from './write-file.js';
 
-/** Bytes gathered before they are written: few system calls, bounded memory. */
-const writeSize = 512 * 1024;
 const readSize = 256 * 1024;
 /** Names of listed directories that are remembered, over all directories. */
 const rememberedNames = 400_000;
@@ -78,7 +77,7 @@ export class FilesystemDriver implements StorageDriver {
       const temporary = join(this.#temporary, randomUUID());
       try {
         await using(await open(temporary, 'wx', 0o644), async (file) => {
-          await copyInto(file, 0, source, signal);
+          await writeInto(file, 0, source, signal);
           approve();
           await file.datasync();
         });
@@ -132,7 +131,7 @@ export class FilesystemDriver implements StorageDriver {
       try {
         size += await using(await open(data, 'r+').catch(lost(claim, offset)), async (file) => {
           await file.truncate(offset);
-          return copyInto(file, offset, source, signal, true);
+          return writeInto(file, offset, source, signal, true);
         });
       } catch (error) {
         const kept = error instanceof Interrupted ? offset + error.written : offset;
@@ -221,7 +220,7 @@ export class FilesystemDriver implements StorageDriver {
   /**
    * Renames a finished file to its place. Folders that are missing are made around it first and appear together with it,
    * so that a crash never leaves an empty one (which would be a tag without a manifest). Everything is on the disk
-   * afterwards: file, then folders from the innermost outwards.
+   * afterwards: the file, then the new folders, then the one that they are in.
    */
   async #place(file: string, target: string): Promise<void> {
     for (;;) {
@@ -237,10 +236,8 @@ export class FilesystemDriver implements StorageDriver {
       const inside = join(stage, relative(missing, target));
       await mkdir(dirname(inside), { recursive: true });
       await rename(file, inside);
-      for (let folder = dirname(inside); ; folder = dirname(folder)) {
-        await syncFolder(folder);
-        if (folder === stage) break;
-      }
+      // In whichever order, as nothing of it can be seen: at once, so that the file system does it in one commit.
+      await Promise.all(foldersBetween(stage, dirname(inside)).map(syncFolder));
       try {
         await rename(stage, missing);
         await syncFolder(dirname(missing));
@@ -298,70 +295,6 @@ export class FilesystemDriver implements StorageDriver {
   }
 }
 
-/** A source that failed after bytes of it were written and synced. */
-class Interrupted extends Error {
-  constructor(
-    override readonly cause: unknown,
-    readonly written: number,
-  ) {
-    super('interrupted');
-  }
-}
-
-/**
- * Writes a source into a file from `offset`, reading on while one write is under way; returns the bytes written.
- * @param keep sync what came, also when the source fails (which is then thrown as Interrupted)
- */
-async function copyInto(
-  file: FileHandle,
-  offset: number,
-  source: ByteSource,
-  signal: AbortSignal,
-  keep = false,
-): Promise<number> {
-  let position = offset;
-  let gathered: Uint8Array[] = [];
-  let size = 0;
-  let writing = Promise.resolve();
-  const flush = async (): Promise<void> => {
-    await writing;
-    const [chunks, length, at] = [gathered, size, position];
-    position += length;
-    gathered = [];
-    size = 0;
-    writing = writeAll(file, chunks, length, at);
-    // Awaited at the next flush; until then a failure must not count as unhandled.
-    writing.catch(() => undefined);
-  };
-  let failure: { error: unknown } | undefined;
-  try {
-    for await (const chunk of source) {
-      signal.throwIfAborted();
-      gathered.push(chunk);
-      size += chunk.length;
-      if (size >= writeSize) await flush();
-    }
-  } catch (error) {
-    if (!keep || hasCode(error, 'ENOSPC', 'EDQUOT', 'EIO')) throw error;
-    failure = { error };
-  }
-  if (size > 0) await flush();
-  await writing;
-  if (keep) await file.datasync();
-  if (failure) throw new Interrupted(failure.error, position - offset);
-  return position - offset;
-}
-
-async function writeAll(file: FileHandle, chunks: Uint8Array[], length: number, position: number): Promise<void> {
-  const { bytesWritten } = await file.writev(chunks, position);
-  if (bytesWritten === length) return;
-  // A short write: the disk is almost full, or a signal came. Writing the rest tells which.
-  const rest = Buffer.concat(chunks).subarray(bytesWritten);
-  for (let done = 0; done < rest.length;) {
-    done += (await file.write(rest, done, rest.length - done, position + bytesWritten + done)).bytesWritten;
-  }
-}
-
 async function openFile(file: string, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
   const handle = await open(file, 'r');
   const info = await handle.stat();
@@ -390,6 +323,11 @@ async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
 
 async function syncFolder(folder: string): Promise<void> {
   await using(await open(folder, 'r'), (handle) => handle.sync());
+}
+
+/** `outer`, `inner`, and what lies between. */
+function foldersBetween(outer: string, inner: string): string[] {
+  return inner === outer ? [outer] : [inner, ...foldersBetween(outer, dirname(inner))];
 }
 
 async function topmostMissing(folder: string): Promise<string> {

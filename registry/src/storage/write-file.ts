@@ -1,0 +1,93 @@
+import type { FileHandle } from 'node:fs/promises';
+import type { ByteSource } from './storage-driver.js';
+
+/** Bytes that one write takes: few system calls, and memory that holds for many uploads at once. */
+const writeSize = 64 * 1024;
+/** Buffers that are kept for the next write; what more are needed at a time are made anew. */
+const most = 16;
+const spare: Buffer[] = [];
+
+/** A source that failed after bytes of it were written and synced. */
+export class Interrupted extends Error {
+  constructor(
+    override readonly cause: unknown,
+    readonly written: number,
+  ) {
+    super('interrupted');
+  }
+}
+
+/**
+ * Writes a source into a file from `offset`, reading on while one write is under way; returns the bytes written.
+ *
+ * The bytes are copied into buffers that are used over and over: a chunk of the source dies young, whereas one that waits
+ * for the disk would outlive some collections and then be left lying. It costs a twentieth of what hashing it does.
+ * @param keep sync what came, also when the source fails (which is then thrown as Interrupted)
+ */
+export async function writeInto(
+  file: FileHandle,
+  offset: number,
+  source: ByteSource,
+  signal: AbortSignal,
+  keep = false,
+): Promise<number> {
+  let [filling, waiting] = [takeBuffer(), takeBuffer()];
+  let used = 0;
+  let position = offset;
+  let writing = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    await writing;
+    [filling, waiting] = [waiting, filling];
+    writing = writeAll(file, waiting.subarray(0, used), position);
+    // Awaited at the next flush; until then a failure must not count as unhandled.
+    writing.catch(() => undefined);
+    position += used;
+    used = 0;
+  };
+  let failure: { error: unknown } | undefined;
+  try {
+    try {
+      for await (const chunk of source) {
+        signal.throwIfAborted();
+        for (let taken = 0; taken < chunk.length;) {
+          const part = chunk.subarray(taken, taken + writeSize - used);
+          filling.set(part, used);
+          taken += part.length;
+          used += part.length;
+          if (used === writeSize) await flush();
+        }
+      }
+    } catch (error) {
+      if (!keep || isOfDisk(error)) throw error;
+      failure = { error };
+    }
+    if (used > 0) await flush();
+    await writing;
+    if (keep) await file.datasync();
+  } finally {
+    // What the disk is still reading from is nobody else's yet.
+    await writing.catch(() => undefined);
+    giveBack(filling, waiting);
+  }
+  if (failure) throw new Interrupted(failure.error, position - offset);
+  return position - offset;
+}
+
+/** A write may be short: the disk is almost full, or a signal came. Writing the rest tells which. */
+async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
+  }
+}
+
+function isOfDisk(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT', 'EIO'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+function takeBuffer(): Buffer {
+  return spare.pop() ?? Buffer.allocUnsafeSlow(writeSize);
+}
+
+function giveBack(...buffers: Buffer[]): void {
+  for (const buffer of buffers) if (spare.length < most) spare.push(buffer);
+}
