@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort } from '../harness/free-port.js';
+import { type Call } from '../harness/images.js';
+import { must } from '../harness/run.js';
 import { cleanEnvironment } from '../harness/wharfie.js';
 import type { Swift } from './swift.js';
 
@@ -11,6 +13,7 @@ export class Distribution {
   private constructor(
     private readonly process: ChildProcess,
     readonly address: string,
+    private readonly file: string,
   ) {}
 
   static async start(swift: Swift, container: string): Promise<Distribution> {
@@ -28,7 +31,7 @@ http: { addr: "${address}" }
 `,
     );
     const child = spawn('docker-registry', ['serve', file], { env: cleanEnvironment(), stdio: 'ignore' });
-    const distribution = new Distribution(child, address);
+    const distribution = new Distribution(child, address, file);
     while ((await fetch(`http://${address}/v2/`).catch(() => undefined))?.status !== 200) {
       if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -41,6 +44,13 @@ http: { addr: "${address}" }
     const begun = await fetch(`http://${this.address}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
     const patched = await fetch(begun.headers.get('location') ?? '', { method: 'PATCH', body: blob });
     return fetch(`${patched.headers.get('location') ?? ''}&digest=${digest}`, { method: 'PUT' });
+  }
+
+  readonly call: Call = (method, path, init) => fetch(`http://${this.address}${path}`, { method, ...init });
+
+  /** Its garbage collector, which removes what no manifest needs. */
+  collectGarbage(): Promise<string> {
+    return must('docker-registry', ['garbage-collect', this.file]);
   }
 
   async stop(): Promise<void> {

@@ -92,6 +92,15 @@ describeWith(['swift'], 'the Swift driver', () => {
       expect(await swift.names(inUrl, 'nested/')).toEqual([]);
     });
 
+    it('keeps a blob that comes again, and nothing of what came', async () => {
+      const driver = await open({ WHARFIE_STORAGE_PREFIX: 'again' });
+      await upload(driver, 'blob/data');
+      const names = await swift.names(inUrl, 'again/');
+      await upload(driver, 'blob/data');
+      expect(await swift.names(inUrl, 'again/')).toEqual(names);
+      expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
+    });
+
     it('removes segments of what was cancelled, and of what was given up', async () => {
       const driver = await open({ WHARFIE_STORAGE_PREFIX: 'ended' });
       for (const end of ['cancel', 'purge'] as const) {

@@ -85,6 +85,15 @@ export class Swift {
     await must(script, ['up', this.folder, server]);
   }
 
+  /** Has the disk of the only node count as full, or have room again. */
+  async full(isFull: boolean): Promise<void> {
+    const file = join(this.folder, 'etc', 'object-1.conf');
+    const reserve = `fallocate_reserve = ${isFull ? '100%' : '0'}`;
+    await writeFile(file, (await readFile(file, 'utf8')).replace(/fallocate_reserve = .*/, reserve));
+    await this.down('object-1');
+    await this.up('object-1');
+  }
+
   async forgetTokens(): Promise<void> {
     await must(script, ['forget-tokens', this.folder]);
   }

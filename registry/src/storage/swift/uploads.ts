@@ -11,7 +11,7 @@ import { md5, openObject, staticSegments } from './large-object.js';
 import { listAll } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
-import { exists, getSmall, putSmall, putStream, remove, removeAll } from './objects.js';
+import { exists, getSmall, head, putSmall, putStream, remove, removeAll } from './objects.js';
 import { appendHeader, registersOf, type Step } from './registers.js';
 
 interface State {
@@ -137,7 +137,7 @@ export class SwiftUploads {
 
   /**
    * Makes a plain object of what is small and a static large object of the rest; Swift checks the etag and size of each
-   * segment. @throws PathNotFound, InvalidOffset
+   * segment. A large blob that is there already stays as it is. @throws PathNotFound, InvalidOffset
    */
   async commit(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
     const name = this.names.object(path);
@@ -148,7 +148,11 @@ export class SwiftUploads {
     if (!only) await putSmall(this.client, name, Buffer.alloc(0), signal);
     else if (copied && tiny?.length === size) await putSmall(this.client, name, tiny, signal);
     else if (copied) await copySegment(this.client, only, name, signal);
-    else {
+    else if (await this.#isThere(name, size, signal)) {
+      // To replace it would leave its segments to nobody.
+      await this.end(upload, state, signal);
+      return;
+    } else {
       await putSmall(this.client, this.#committed(upload), Buffer.from(path), signal);
       // Whoever cancels takes `begun` away first and looks for this mark second: one of us sees the other.
       await this.#check(upload, signal);
@@ -163,6 +167,16 @@ export class SwiftUploads {
     // This process knows of all segments. Who came between has left marks, by which the purge finds what else there is.
     if (copied) await removeAll(this.client, nameList(state.segments), signal);
     await this.#forget(upload, signal);
+  }
+
+  /** Whether this blob is stored already: a path tells its content. */
+  async #isThere(name: string, size: number, signal: AbortSignal): Promise<boolean> {
+    try {
+      return (await head(this.client, name, signal, true)).size === size;
+    } catch (error) {
+      if (error instanceof PathNotFound) return false;
+      throw error;
+    }
   }
 
   /** @throws PathNotFound */

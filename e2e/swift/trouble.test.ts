@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import {
+  digestOf,
+  expectStatus,
+  locationOf,
+  pullImage,
+  pushBlob,
+  pushImage,
+  types,
+  type Call,
+} from '../harness/images.js';
+import { describeWith } from '../harness/requirements.js';
+import { Wharfie } from '../harness/wharfie.js';
+import { Swift } from './swift.js';
+
+const container = 'trouble';
+const repository = 'team/app';
+
+/** What a client sees through both services; faults.test.ts has what the driver makes of each fault. */
+describeWith(['swift'], 'a client, while Swift is in trouble,', () => {
+  let swift: Swift;
+  let wharfie: Wharfie;
+  const call: Call = (method, path, init) => wharfie.fetch(path, { method, ...init });
+  beforeAll(async () => {
+    swift = await Swift.start();
+    wharfie = await Wharfie.start({ env: swift.settings(container) });
+  });
+  afterEach(async () => {
+    await swift.faults();
+    const image = await pushImage(call, repository, 'afterwards');
+    expect(await pullImage(call, repository, 'afterwards')).toBe(image);
+  });
+  afterAll(async () => {
+    await wharfie.dispose();
+    await swift.dispose();
+  });
+  const expectError = async (response: Response, status: number, code: string): Promise<void> => {
+    const { errors } = (await (await expectStatus(response, status)).json()) as { errors: { code: string }[] };
+    expect(errors.map((error) => error.code)).toEqual([code]);
+  };
+
+  it('is told 503 and to come again, whatever it asks for', async () => {
+    const image = await pushImage(call, repository, 'v1');
+    const blob = await pushBlob(call, repository, Buffer.from('some'));
+    const begun = await expectStatus(await call('POST', `/v2/${repository}/blobs/uploads/`), 202);
+    await swift.faults({ path: `/${container}/`, status: 503 });
+    const answers = await Promise.all([
+      call('GET', `/v2/${repository}/manifests/v1`),
+      call('GET', `/v2/${repository}/blobs/${blob}`),
+      call('POST', `/v2/${repository}/blobs/uploads/`),
+      call('PATCH', locationOf(begun), { body: 'more' }),
+      call('PATCH', locationOf(begun), { body: randomBytes(9_000_000) }),
+      call('PUT', locationOf(begun, `digest=${digestOf('all')}`), { body: 'all' }),
+      call('PUT', `/v2/${repository}/manifests/v2`, { body: image, headers: { 'content-type': types.oci } }),
+    ]);
+    for (const answer of answers) {
+      expect(answer.headers.get('retry-after')).toBe('5');
+      await expectError(answer, 503, 'UNAVAILABLE');
+    }
+  });
+
+  it('is told 503 when a chunk broke off inside, and goes on where the upload stands', async () => {
+    const content = randomBytes(9_000_000);
+    const begun = await expectStatus(await call('POST', `/v2/${repository}/blobs/uploads/`), 202);
+    const start = content.subarray(0, 2_000_000);
+    const first = await expectStatus(await call('PATCH', locationOf(begun), { body: start }), 202);
+    await swift.faults({ method: 'PUT', path: 'segments/wharfie/', status: 503 });
+    await expectError(
+      await call('PATCH', locationOf(first), { body: content.subarray(start.length) }),
+      503,
+      'UNAVAILABLE',
+    );
+    await swift.faults();
+    const stands = await expectStatus(await call('GET', locationOf(first)), 204);
+    expect(stands.headers.get('range')).toBe(`0-${start.length - 1}`);
+    const end = locationOf(stands, `digest=${digestOf(content)}`);
+    await expectStatus(await call('PUT', end, { body: content.subarray(start.length) }), 201);
+    const got = await expectStatus(await call('GET', `/v2/${repository}/blobs/${digestOf(content)}`), 200);
+    expect(Buffer.from(await got.arrayBuffer()).equals(content)).toBe(true);
+  });
+
+  it('gets a whole blob or none, wherever its bytes break off', async () => {
+    const content = randomBytes(3_000_000);
+    const digest = await pushBlob(call, repository, content);
+    await swift.faults({ method: 'GET', path: '/data', truncate: 1_000_000, times: 2 });
+    const mended = await expectStatus(await call('GET', `/v2/${repository}/blobs/${digest}`), 200);
+    expect(Buffer.from(await mended.arrayBuffer()).equals(content)).toBe(true);
+    // The first bytes come, and never any more.
+    await swift.faults({ method: 'GET', path: '/data', truncate: 1_000_000, times: 1 }, { path: '/data', truncate: 0 });
+    const broken = await call('GET', `/v2/${repository}/blobs/${digest}`);
+    expect(broken.headers.get('content-length')).toBe(String(content.length));
+    await expect(broken.arrayBuffer()).rejects.toThrow();
+  });
+
+  it('notices nothing of tokens that are revoked before each of its requests', async () => {
+    const careless: Call = async (method, path, init) => {
+      await swift.forgetTokens();
+      return call(method, path, init);
+    };
+    const image = await pushImage(careless, repository, 'revoked');
+    expect(await pullImage(careless, repository, 'revoked')).toBe(image);
+    await pushBlob(careless, repository, randomBytes(600_000), randomBytes(600_000));
+  });
+
+  it('is told 503 while memcached, and with it every token, is away', async () => {
+    await swift.down('memcached');
+    const asked = await call('GET', `/v2/${repository}/manifests/afterwards`);
+    await swift.up('memcached');
+    await expectError(asked, 503, 'UNAVAILABLE');
+  });
+
+  it('is told 507 when the quota of the container is used up', async () => {
+    await swift.fetch(container, { method: 'POST', headers: { 'x-container-meta-quota-bytes': '1' } });
+    const begun = await call('POST', `/v2/${repository}/blobs/uploads/`);
+    await swift.fetch(container, { method: 'POST', headers: { 'x-container-meta-quota-bytes': '' } });
+    await expectError(begun, 507, 'UNAVAILABLE');
+  });
+
+  it('is told 503 when the disks of Swift are full, and can pull what is there', async () => {
+    const image = await pushImage(call, repository, 'before');
+    await swift.full(true);
+    const begun = await call('POST', `/v2/${repository}/blobs/uploads/`);
+    const pulled = await pullImage(call, repository, 'before');
+    await swift.full(false);
+    await expectError(begun, 503, 'UNAVAILABLE');
+    expect(pulled).toBe(image);
+  });
+});
