@@ -18,8 +18,10 @@ it.each(['json', 'pretty'])('a service ends as it would, when nobody reads its %
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
   await once(child, 'message');
-  child.stdout.destroy();
-  await once(child.stdout, 'close');
+  const { stdout } = child;
+  if (!stdout) throw new Error('it has no standard output');
+  stdout.destroy();
+  await once(stdout, 'close');
   child.send('go on');
   expect(await once(child, 'exit')).toEqual([7, null]);
 });
