@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FilesystemDriver } from './filesystem.js';
 import { PathNotFound } from './storage-driver.js';
 import { describeDriver, pieces } from './testing/driver-contract.js';
@@ -68,5 +68,22 @@ describe('filesystem', () => {
     await utimes(file, new Date(0), new Date(0));
     await driver.purge(new Date(Date.now() - 60_000), signal);
     expect(await readdir(join(root, 'wharfie', 'tmp'))).not.toContain('left');
+  });
+
+  it('sees at once what another process put in the place of a small object that it remembers, or removed', async () => {
+    const [driver, other] = [await FilesystemDriver.open(root), await FilesystemDriver.open(root)];
+    await driver.put('small/link', Buffer.from('one'), signal);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 60_000 });
+    try {
+      for (const content of ['one', 'two', 'six']) {
+        await other.put('small/link', Buffer.from(content), signal);
+        for (let time = 0; time < 2; time += 1)
+          expect((await driver.get('small/link', signal)).toString()).toBe(content);
+      }
+      await other.delete('small/link', signal);
+      await expect(driver.get('small/link', signal)).rejects.toThrow(PathNotFound);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
-import { createReadStream } from 'node:fs';
+import { createReadStream, statSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { copyFile, mkdir, open, readFile, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import { copyFile, mkdir, open, readFile, readdir, rename, rm, rmdir, stat, truncate } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { LRUCache } from 'lru-cache';
@@ -13,9 +12,12 @@ import { Interrupted, writeInto } from './write-file.js';
 const readSize = 256 * 1024;
 /** Names of listed directories that are remembered, over all directories. */
 const rememberedNames = 400_000;
+/** Files of at most so many bytes are remembered, and how many of them: a megabyte or two. */
+const smallSize = 256;
+const smallFiles = 4_000;
 /** How often a name is looked up again that another process renames all the time. */
 const attempts = 100;
-/** How long a directory must have been at rest for its listing to be remembered: above any file system's time stamps. */
+/** How long a file or directory must have been at rest to be remembered: above any file system's time stamps. */
 const restMilliseconds = 1000;
 
 /**
@@ -35,6 +37,8 @@ export class FilesystemDriver implements StorageDriver {
     maxSize: rememberedNames,
     sizeCalculation: ({ names }) => names.length + 1,
   });
+  /** Links, mostly. Objects are replaced by a rename, so that other content is another file, or one that changed later. */
+  readonly #small = new LRUCache<string, { changed: bigint; inode: bigint; content: Buffer }>({ max: smallFiles });
 
   private constructor(root: string) {
     this.#root = root;
@@ -51,7 +55,18 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   get(path: string, signal: AbortSignal): Promise<Buffer> {
-    return guarded(path, () => readFile(this.#file(path), { signal }));
+    return guarded(path, async () => {
+      signal.throwIfAborted();
+      const file = this.#file(path);
+      const known = this.#small.get(file);
+      // On the event loop, as what was read before is in the kernel's memory: a thread would cost ten times the call.
+      const now = known && statSync(file, { bigint: true, throwIfNoEntry: false });
+      if (known && now?.ctimeNs === known.changed && now.ino === known.inode) return known.content;
+      const { ctimeNs: changed, ino: inode } = await stat(file, { bigint: true });
+      const content = await readFile(file, { signal });
+      if (content.length <= smallSize && atRest(changed)) this.#small.set(file, { changed, inode, content });
+      return content;
+    });
   }
 
   async put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
@@ -170,7 +185,7 @@ export class FilesystemDriver implements StorageDriver {
       // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
       if ((await stat(file)).size !== size) throw new InvalidOffset(size);
       await this.#place(file, target);
-      await rm(this.#upload(upload), { recursive: true, force: true });
+      await this.#clear(claim);
     });
   }
 
@@ -207,6 +222,16 @@ export class FilesystemDriver implements StorageDriver {
   #upload(upload: string): string {
     checkPath(upload);
     return join(this.#uploads, upload);
+  }
+
+  /** Removes the folders of an upload that has ended. Whatever else lies there is what another writer left. */
+  async #clear(claim: string): Promise<void> {
+    try {
+      await rmdir(claim);
+      await rmdir(dirname(claim));
+    } catch {
+      await rm(dirname(claim), { recursive: true, force: true });
+    }
   }
 
   /** Removes a file or a tree at one stroke: it is gone before its parts are. */
@@ -290,7 +315,7 @@ export class FilesystemDriver implements StorageDriver {
     const known = this.#listings.get(folder);
     if (known?.modified === info.mtimeNs) return known.names;
     const names = (await readdir(folder).catch(ifMissing(() => [] as string[]))).sort();
-    if (atRest(info)) this.#listings.set(folder, { modified: info.mtimeNs, names });
+    if (atRest(info.mtimeNs)) this.#listings.set(folder, { modified: info.mtimeNs, names });
     return names;
   }
 }
@@ -346,8 +371,8 @@ async function lastTouched(path: string): Promise<number> {
   return Math.max(info.mtimeMs, ...times);
 }
 
-function atRest(info: BigIntStats): boolean {
-  return Date.now() - Number(info.mtimeNs / 1_000_000n) > restMilliseconds;
+function atRest(changed: bigint): boolean {
+  return Date.now() - Number(changed / 1_000_000n) > restMilliseconds;
 }
 
 /** Index of the first name after `last` in a sorted list. */

@@ -6,6 +6,8 @@ const writeSize = 64 * 1024;
 /** Buffers that are kept for the next write; what more are needed at a time are made anew. */
 const most = 16;
 const spare: Buffer[] = [];
+/** Bytes after which what came so far is sent to the disk, which has nothing to do otherwise until the last has come. */
+const syncSize = 32 * 1024 * 1024;
 
 /** A source that failed after bytes of it were written and synced. */
 export class Interrupted extends Error {
@@ -35,6 +37,8 @@ export async function writeInto(
   let used = 0;
   let position = offset;
   let writing = Promise.resolve();
+  let syncing: Promise<void> | undefined;
+  let unsynced = 0;
   const flush = async (): Promise<void> => {
     await writing;
     [filling, waiting] = [waiting, filling];
@@ -42,7 +46,13 @@ export async function writeInto(
     // Awaited at the next flush; until then a failure must not count as unhandled.
     writing.catch(() => undefined);
     position += used;
+    unsynced += used;
     used = 0;
+    if (unsynced < syncSize) return;
+    unsynced = 0;
+    await syncing;
+    syncing = file.datasync();
+    syncing.catch(() => undefined);
   };
   let failure: { error: unknown } | undefined;
   try {
@@ -63,10 +73,11 @@ export async function writeInto(
     }
     if (used > 0) await flush();
     await writing;
+    await syncing;
     if (keep) await file.datasync();
   } finally {
     // What the disk is still reading from is nobody else's yet.
-    await writing.catch(() => undefined);
+    await Promise.allSettled([writing, syncing]);
     giveBack(filling, waiting);
   }
   if (failure) throw new Interrupted(failure.error, position - offset);
