@@ -4,6 +4,7 @@ import { fork } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { memoryOf, processorTimeOf } from '../harness/processes.mjs';
 import { plot } from './plot.mjs';
@@ -22,7 +23,8 @@ import { plot } from './plot.mjs';
  * @property {() => number[]} processes those whose memory counts
  * @property {() => Promise<void>} stop
  *
- * @typedef {Started & { name: string, state: Map<string, unknown> }} Running `state` is for what a measure keeps of it
+ * @typedef {Started & { name: string, state: Map<string, unknown>, restart: () => Promise<number> }} Running `state` is for
+ * what a measure keeps of it; `restart` ends it, starts it on the same folder, and returns the seconds until it is ready
  *
  * @typedef {object} Measure
  * @property {string} id
@@ -141,7 +143,15 @@ async function takeAll(sides, measures, { rounds, size }, load) {
     for (const { name, start } of sides) {
       const own = join(folder, `${running.length}`);
       await mkdir(own);
-      running.push({ name, state: new Map(), ...(await start(own)) });
+      /** @type {Running} */
+      const side = { name, state: new Map(), restart, ...(await start(own)) };
+      running.push(side);
+      async function restart() {
+        await side.stop();
+        const begun = performance.now();
+        Object.assign(side, await start(own));
+        return (performance.now() - begun) / 1000;
+      }
     }
     /** @type {Result[]} */
     const results = [];
@@ -177,10 +187,10 @@ async function takeOne(sides, { id, title, unit, better, wanted = {}, rounds, ta
 }
 
 /** @param {Running} side */
-function watchMemory({ processes }) {
+function watchMemory(side) {
   const peak = { rss: 0 };
   const look = () => {
-    peak.rss = Math.max(peak.rss, memoryOf(processes()).rss);
+    peak.rss = Math.max(peak.rss, memoryOf(side.processes()).rss);
   };
   look();
   const timer = setInterval(look, 200);

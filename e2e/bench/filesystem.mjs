@@ -1,26 +1,53 @@
 // `npm run bench`: Wharfie on a file system, against docker-registry bare and behind nginx.
 import { bench, readOptions } from './bench.mjs';
-import { manifestRates, pulls, pushes, smallImages, wanting } from './measures.mjs';
+import { dockerPush, startEngine, stopEngine } from './docker.mjs';
+import { lists, removeLists } from './lists.mjs';
+import {
+  manifestRates,
+  memoryAtRest,
+  memoryOfPushes,
+  pulls,
+  pushes,
+  smallImages,
+  wanting,
+  warmStart,
+} from './measures.mjs';
 import { behindNginx, dockerRegistry, wharfie } from './sides.mjs';
 
 const bare = 'docker-registry';
 const nginx = 'nginx + docker-registry';
+const sides = [wharfie(), dockerRegistry(), behindNginx()];
 
-await bench(
-  'filesystem',
-  [
-    {
-      title: 'Images on a file system',
-      sides: [wharfie(), dockerRegistry(), behindNginx()],
-      measures: wanting([...pushes(), ...pulls(), smallImages(100, 4), ...manifestRates()], {
-        push: { [bare]: 2 },
-        'push-chunked': { [bare]: 1.5 },
-        'push-8': { [bare]: 1.5 },
-        pull: { [bare]: 0.9, [nginx]: 2 },
-        images: { [bare]: 1.5 },
-        'manifest-get-tag': { [bare]: 1.5, [nginx]: 117 },
-      }),
-    },
-  ],
-  readOptions(),
-);
+const options = readOptions();
+const engine = await startEngine();
+if (!engine) console.error('no measure with docker: it needs root, and what e2e/docker/engine.sh install installs');
+try {
+  await bench(
+    'filesystem',
+    [
+      {
+        title: 'Images on a file system',
+        sides,
+        measures: [
+          memoryAtRest(),
+          ...wanting([...pushes(), ...pulls(), smallImages(100, 4), ...manifestRates()], {
+            push: { [bare]: 2 },
+            'push-chunked': { [bare]: 1.5 },
+            'push-8': { [bare]: 1.5 },
+            pull: { [bare]: 0.9, [nginx]: 2 },
+            images: { [bare]: 1.5 },
+            'manifest-get-tag': { [bare]: 1.5, [nginx]: 117 },
+          }),
+          ...(engine ? [dockerPush(engine)] : []),
+        ],
+      },
+      { title: 'Start', sides: sides.slice(0, 2), measures: [warmStart()] },
+      { title: 'Many at once', sides: sides.slice(0, 2), measures: [memoryOfPushes()] },
+      lists(),
+    ],
+    options,
+  );
+} finally {
+  await removeLists();
+  if (engine) await stopEngine(engine);
+}

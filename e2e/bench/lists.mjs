@@ -1,98 +1,101 @@
-// What a page of a long list costs against one of a short list: the first, a middle and the last page of 100 entries, with
-// 1,000 and 100,000 tags in a repository, and with 1,000 and 10,000 repositories. Prints medians and their ratio.
+// What a page of a long list costs against one of a short list: the first, a middle and the last page of 100 entries.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
-import { startWharfie } from '../harness/start-wharfie.mjs';
+import { dockerRegistry, wharfie } from './sides.mjs';
 
-const rounds = 60;
-/** Rounds that are not counted: code that runs for the first time is slow, whatever it lists. */
-const warmUp = 40;
+/** @typedef {import('./bench.mjs').Measure} Measure */
+/** @typedef {import('./bench.mjs').Side} Side */
+
 const size = 100;
-const digest = `sha256:${'0'.repeat(64)}`;
+const repository = 'long/list';
+const link = `sha256:${'0'.repeat(64)}`;
 
-const root = await mkdtemp(join(tmpdir(), 'wharfie-lists-'));
-try {
-  await compare(makeTags, [1000, 100_000], (count) => `/v2/tags/of-${count}/tags/list`);
-  await compare(makeRepositories, [1000, 10_000], () => '/v2/_catalog');
-} finally {
-  await rm(root, { recursive: true });
+/** @type {Map<number, Promise<string>>} */
+const storages = new Map();
+
+/** The suite: the long list on the first side, so that its ratio to the short one is shown. @returns {import('./bench.mjs').Suite} */
+export function lists() {
+  const [long, short] = [100_000, 1000];
+  return {
+    title: `Pages of ${size} entries of a list of ${long} and of ${short}`,
+    sides: [long, short].flatMap((count) => [
+      onStorage(count, 'Wharfie', (root) => wharfie({ WHARFIE_STORAGE_ROOT: root })),
+      onStorage(count, 'docker-registry', (root) => dockerRegistry(`filesystem: { rootdirectory: ${root} }`)),
+    ]),
+    measures: /** @type {const} */ (['tags', 'catalog']).flatMap((list) =>
+      /** @type {const} */ (['first', 'middle', 'last']).map((page) => pageOf(list, page, `Wharfie, ${short}`)),
+    ),
+  };
 }
 
-/**
- * Both lists are asked in turn, so that whatever slows this machine down slows both.
- * @param {typeof makeTags} make @param {[number, number]} counts @param {(count: number) => string} list
- */
-async function compare(make, counts, list) {
-  const sides = await Promise.all(
-    counts.map(async (count) => {
-      const storage = join(root, `${make.name}-${count}`);
-      const name = await make(storage, count);
-      const wharfie = await startWharfie({
-        WHARFIE_DATA: join(root, `data-${make.name}-${count}`),
-        WHARFIE_STORAGE_ROOT: storage,
-        WHARFIE_LOG_LEVEL: 'error',
-      });
-      return { count, name, wharfie };
-    }),
-  );
-  try {
-    console.log(
-      `\n${make.name}: pages of ${size}, median of ${rounds}, ms\n  page     ${counts.join('    ')}    ratio`,
-    );
-    for (const page of /** @type {const} */ (['first', 'middle', 'last'])) {
-      const times = sides.map(() => /** @type {number[]} */ ([]));
-      for (let round = -warmUp; round < rounds; round += 1) {
-        for (const [index, { count, name, wharfie }] of sides.entries()) {
-          const last = { first: '', middle: name(count / 2), last: name(count - size - 1) }[page];
-          const start = performance.now();
-          const response = await wharfie.fetch(`${list(count)}?n=${size}&last=${encodeURIComponent(last)}`);
-          const body = /** @type {{ tags?: string[], repositories?: string[] }} */ (await response.json());
-          if (round >= 0) times[index]?.push(performance.now() - start);
-          const entries = (body.tags ?? body.repositories ?? []).length;
-          if (entries !== size) throw new Error(`${list(count)} after "${last}": ${entries} entries`);
-        }
-      }
-      const [short, long] = /** @type {[number, number]} */ (times.map(median));
-      console.log(`  ${page.padEnd(7)} ${short.toFixed(2)}    ${long.toFixed(2)}     ${(long / short).toFixed(2)}`);
-    }
-  } finally {
-    await Promise.all(sides.map(({ wharfie }) => wharfie.stop()));
-  }
+/** Removes what `lists` made. */
+export async function removeLists() {
+  for (const root of storages.values()) await rm(await root, { recursive: true });
 }
 
-/** @param {number[]} times */
-function median(times) {
-  return times.sort((one, two) => one - two)[Math.floor(times.length / 2)] ?? 0;
+/** @param {'tags' | 'catalog'} list @param {'first' | 'middle' | 'last'} page @param {string} rival @returns {Measure} */
+function pageOf(list, page, rival) {
+  return {
+    id: `list-${list}-${page}`,
+    title: `${list === 'tags' ? 'Tags' : 'Catalog'}, ${page} page`,
+    unit: 'ms',
+    better: 'less',
+    wanted: { [rival]: 2 },
+    rounds: 3,
+    take: async ({ side, load }) => {
+      const count = Number(side.name.split(', ')[1]);
+      const name = list === 'tags' ? tagName : repositoryName;
+      const last = { first: '', middle: name(count / 2), last: name(count - size - 1) }[page];
+      const path = list === 'tags' ? `/v2/${repository}/tags/list` : '/v2/_catalog';
+      // Without pages, or walking all of the tree for each, one answer may take seconds.
+      const times = side.name.startsWith('Wharfie') ? 40 : 1;
+      const target = `${path}?n=${size}&last=${encodeURIComponent(last)}`;
+      const { milliseconds } = await load('ask', { target: side.target, path: target, times });
+      return milliseconds;
+    },
+  };
 }
 
-/** @param {string} storage @param {number} count @returns {Promise<(index: number) => string>} */
-async function makeTags(storage, count) {
-  const name = (/** @type {number} */ index) => `v${String(index).padStart(6, '0')}`;
-  await make(count, (index) =>
-    join(storage, 'docker/registry/v2/repositories/tags', `of-${count}`, '_manifests/tags', name(index), 'current'),
-  );
-  return name;
+/** @param {number} count @param {string} name @param {(root: string) => Side} side @returns {Side} */
+function onStorage(count, name, side) {
+  return {
+    name: `${name}, ${count}`,
+    start: async (folder) => {
+      let root = storages.get(count);
+      if (!root) storages.set(count, (root = makeStorage(count)));
+      return side(await root).start(folder);
+    },
+  };
 }
 
-/** @param {string} storage @param {number} count @returns {Promise<(index: number) => string>} */
-async function makeRepositories(storage, count) {
-  const name = (/** @type {number} */ index) => `r${String(index).padStart(6, '0')}`;
-  await make(count, (index) =>
-    join(storage, 'docker/registry/v2/repositories', name(index), '_manifests/tags/latest/current'),
-  );
-  return name;
-}
-
-/** @param {number} count @param {(index: number) => string} folder */
-async function make(count, folder) {
+/** A storage with `count` tags in one repository, and `count` repositories. @param {number} count */
+async function makeStorage(count) {
+  const root = await mkdtemp(join(tmpdir(), 'wharfie-lists-'));
+  const repositories = join(root, 'docker/registry/v2/repositories');
   for (let index = 0; index < count; index += 500) {
     await Promise.all(
       Array.from({ length: Math.min(500, count - index) }, async (_, offset) => {
-        await mkdir(folder(index + offset), { recursive: true });
-        await writeFile(join(folder(index + offset), 'link'), digest);
+        await makeTag(join(repositories, repository, '_manifests/tags', tagName(index + offset)));
+        await makeTag(join(repositories, repositoryName(index + offset), '_manifests/tags/latest'));
       }),
     );
   }
+  return root;
+}
+
+/** @param {string} folder */
+async function makeTag(folder) {
+  await mkdir(join(folder, 'current'), { recursive: true });
+  await writeFile(join(folder, 'current', 'link'), link);
+}
+
+/** @param {number} index */
+function tagName(index) {
+  return `v${String(index).padStart(6, '0')}`;
+}
+
+/** @param {number} index */
+function repositoryName(index) {
+  return `r${String(index).padStart(6, '0')}`;
 }

@@ -57,6 +57,44 @@ export function manifestRates() {
   );
 }
 
+/** What it holds when nothing was asked of it yet. @returns {Measure} */
+export function memoryAtRest() {
+  return {
+    id: 'memory-rest',
+    title: 'Memory at rest',
+    unit: 'MiB',
+    better: 'less',
+    rounds: 1,
+    take: ({ memory }) => Promise.resolve(memory.rss),
+  };
+}
+
+/** What it holds at most while 10 GB arrive. @returns {Measure} */
+export function memoryOfPushes() {
+  return {
+    id: 'memory-push',
+    title: 'Memory, 50 pushes of 200 MB at once',
+    unit: 'MiB',
+    better: 'less',
+    rounds: 1,
+    take: async ({ side: { target }, name, load, memory }) => {
+      await load('push', { target, repository: name, bytes: 200_000_000, clients: 50 });
+      return memory.rss;
+    },
+  };
+}
+
+/** Started before, so that nothing is installed, built or made. @returns {Measure} */
+export function warmStart() {
+  return {
+    id: 'start',
+    title: 'Start until ready',
+    unit: 's',
+    better: 'less',
+    take: ({ side }) => side.restart(),
+  };
+}
+
 /** Adds what is wanted to measures, by their name. @param {Measure[]} measures @param {Record<string, Record<string, number>>} wanted */
 export function wanting(measures, wanted) {
   return measures.map((measure) => ({ ...measure, ...(wanted[measure.id] && { wanted: wanted[measure.id] }) }));

@@ -129,9 +129,9 @@ health: { storagedriver: { enabled: true, interval: 10s, threshold: 3 } }
 
 /** Waits until somebody serves there. @param {number} port */
 async function answers(port) {
-  for (let attempt = 0; attempt < 500; attempt += 1) {
+  for (let attempt = 0; attempt < 2000; attempt += 1) {
     if (await fetch(`http://127.0.0.1:${port}/v2/`).catch(() => undefined)) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
   throw new Error(`nothing answers on port ${port}`);
 }

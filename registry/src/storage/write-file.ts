@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import type { ByteSource } from './storage-driver.js';
 
 /** Bytes that one write takes: few system calls, and memory that holds for many uploads at once. */
-const writeSize = 64 * 1024;
+const writeSize = 256 * 1024;
 /** Buffers that are kept for the next write; what more are needed at a time are made anew. */
 const most = 16;
 const spare: Buffer[] = [];

@@ -1,0 +1,80 @@
+// A push of many layers with Docker itself.
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const script = fileURLToPath(new URL('../docker/engine.sh', import.meta.url));
+const layers = 50;
+const layerSize = 256 * 1024;
+
+/** An engine of the benchmark's own, or undefined where there is none to be had. */
+export async function startEngine() {
+  if (process.getuid?.() !== 0) return undefined;
+  // Not below TMPDIR, which may be too long for the engine's sockets.
+  const folder = await mkdtemp('/tmp/whb-');
+  try {
+    const { stdout } = await run(script, ['start', folder]);
+    const env = {
+      ...process.env,
+      DOCKER_HOST: stdout.trim(),
+      DOCKER_CONFIG: join(folder, 'client'),
+      DOCKER_BUILDKIT: '0',
+    };
+    return { folder, docker: (/** @type {string[]} */ ...args) => run('docker', args, { env }) };
+  } catch {
+    await rm(folder, { recursive: true, force: true });
+    return undefined;
+  }
+}
+
+/** @typedef {NonNullable<Awaited<ReturnType<typeof startEngine>>>} Engine */
+
+/** @param {Engine} engine */
+export async function stopEngine({ folder }) {
+  await run(script, ['stop', folder]);
+  await rm(folder, { recursive: true, force: true });
+}
+
+/** @param {Engine} engine @returns {import('./bench.mjs').Measure} */
+export function dockerPush(engine) {
+  return {
+    id: 'docker-push',
+    title: `docker push of ${layers} layers`,
+    unit: 's',
+    better: 'less',
+    rounds: 3,
+    take: async ({ side: { target }, name }) => {
+      const registry = `${target.host}:${target.port}`;
+      const image = `${registry}/${name}`;
+      await writeConfiguration(engine, registry, target.authorization);
+      await buildImage(engine, image);
+      const start = performance.now();
+      await engine.docker('push', '--quiet', image);
+      const seconds = (performance.now() - start) / 1000;
+      await engine.docker('rmi', image);
+      return seconds;
+    },
+  };
+}
+
+/** @param {Engine} engine @param {string} registry @param {string} [authorization] */
+async function writeConfiguration({ folder }, registry, authorization) {
+  const auths = authorization ? { [registry]: { auth: authorization.replace('Basic ', '') } } : {};
+  await mkdir(join(folder, 'client'), { recursive: true });
+  await writeFile(join(folder, 'client', 'config.json'), JSON.stringify({ auths }));
+}
+
+/** An image of layers that nobody has. @param {Engine} engine @param {string} image */
+async function buildImage(engine, image) {
+  const context = await mkdtemp(join(engine.folder, 'context-'));
+  const names = Array.from({ length: layers }, (_, index) => `layer${index}`);
+  for (const name of names) await writeFile(join(context, name), randomBytes(layerSize));
+  await writeFile(join(context, 'Dockerfile'), ['FROM scratch', ...names.map((name) => `COPY ${name} /`)].join('\n'));
+  await engine.docker('build', '--quiet', '--tag', image, context);
+  await rm(context, { recursive: true });
+}
