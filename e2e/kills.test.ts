@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort } from './harness/free-port.js';
+import { freePort } from './harness/free-port.mjs';
 import { digestOf, pullImage, pushBlob, pushImage, putManifest, types, type Call } from './harness/images.js';
 import { danglingLinks, wrongBlobs } from './harness/storage.js';
 import { cleanEnvironment, projectRoot } from './harness/wharfie.js';

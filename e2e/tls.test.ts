@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Engine } from './docker/engine.js';
-import { freePort } from './harness/free-port.js';
+import { freePort } from './harness/free-port.mjs';
 import { describeWith } from './harness/requirements.js';
 import { must } from './harness/run.js';
 import { Wharfie } from './harness/wharfie.js';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { execCompose } from 'docker-compose';
-import { freePort } from '../harness/free-port.js';
+import { freePort } from '../harness/free-port.mjs';
 import type { Call } from '../harness/images.js';
 import { must, type Result } from '../harness/run.js';
 import { cleanEnvironment } from '../harness/wharfie.js';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from './free-port.js';
+import { freePort } from './free-port.mjs';
 import { must } from './run.js';
 
 /** Debian's docker-registry, that is distribution 2.8.2, on a folder that Wharfie may use at the same time. */

@@ -1,11 +1,13 @@
 // A running `npm start` for programs that are no tests: the conformance suite and the benchmarks.
 import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from './free-port.mjs';
 import { servicesBelow } from './processes.mjs';
+
+export { freePort };
 
 const script = fileURLToPath(new URL('../../scripts/start.mjs', import.meta.url));
 const password = 'known to the test';
@@ -61,16 +63,4 @@ export async function startWharfie(settings) {
       rmSync(folder, { recursive: true });
     },
   };
-}
-
-/** @returns {Promise<number>} */
-export function freePort() {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-      server.close(() => {
-        resolve(port);
-      });
-    });
-  });
 }

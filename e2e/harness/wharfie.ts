@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort } from './free-port.js';
+import { freePort } from './free-port.mjs';
 import { allProcesses, commandLine, descendants, memoryOf, servicesBelow } from './processes.mjs';
 import { must, run, type Result } from './run.js';
 

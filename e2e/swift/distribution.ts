@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort } from '../harness/free-port.js';
+import { freePort } from '../harness/free-port.mjs';
 import { type Call } from '../harness/images.js';
 import { must } from '../harness/run.js';
 import { cleanEnvironment } from '../harness/wharfie.js';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { registrySettings } from '../../registry/src/settings.js';
 import { openSwift } from '../../registry/src/storage/swift/open.js';
-import { freePort } from '../harness/free-port.js';
+import { freePort } from '../harness/free-port.mjs';
 import { pullImage, pushImage, type Call } from '../harness/images.js';
 import { describeWith } from '../harness/requirements.js';
 import { Wharfie } from '../harness/wharfie.js';

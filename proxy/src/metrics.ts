@@ -85,24 +85,23 @@ export function createMetrics(register: Registry): Metrics {
 /** Metrics of the passwords that are checked, in `register`. */
 export function observePasswords(passwords: Verifier, register: Registry): void {
   const registers = [register];
-  new Counter({
-    name: 'wharfie_proxy_bcrypt_checks_total',
-    help: 'Passwords checked by bcrypt',
-    registers,
-    collect() {
-      this.reset();
-      this.inc(passwords.checks);
-    },
-  });
-  new Counter({
-    name: 'wharfie_proxy_password_cache_hits_total',
-    help: 'Passwords known to be right without bcrypt',
-    registers,
-    collect() {
-      this.reset();
-      this.inc(passwords.cacheHits);
-    },
-  });
+  /** What the verifier counts itself. */
+  const mirror = (name: string, help: string, counted: () => number) =>
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(counted());
+      },
+    });
+  mirror('wharfie_proxy_bcrypt_checks_total', 'Passwords checked by bcrypt', () => passwords.checks);
+  mirror(
+    'wharfie_proxy_password_cache_hits_total',
+    'Passwords known to be right without bcrypt',
+    () => passwords.cacheHits,
+  );
   new Gauge({
     name: 'wharfie_proxy_bcrypt_queue',
     help: 'Password checks that wait for a thread',

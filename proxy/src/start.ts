@@ -202,7 +202,17 @@ interface Witnesses {
   audit: AuditLog | undefined;
 }
 
-function openPolicy(path: string, { log, metrics, audit }: Witnesses): Promise<WatchedFile<Policy>> {
+/** What is done when a file was changed to something wrong. */
+function refusal({ log, metrics, audit }: Witnesses, file: 'access.yml' | 'htpasswd', event: 'policy' | 'accounts') {
+  return ({ message }: Error) => {
+    log.error(`${message}; what was last good stays in force`);
+    metrics.reloaded(file, 'refused');
+    audit?.rejected(event, message);
+  };
+}
+
+function openPolicy(path: string, witnesses: Witnesses): Promise<WatchedFile<Policy>> {
+  const { log, metrics, audit } = witnesses;
   return WatchedFile.open(path, {
     parse: parsePolicy,
     onLoaded: (policy) => {
@@ -211,15 +221,12 @@ function openPolicy(path: string, { log, metrics, audit }: Witnesses): Promise<W
       metrics.reloaded('access.yml', 'taken');
       audit?.policy(policy);
     },
-    onError: ({ message }) => {
-      log.error(`${message}; what was last good stays in force`);
-      metrics.reloaded('access.yml', 'refused');
-      audit?.rejected('policy', message);
-    },
+    onError: refusal(witnesses, 'access.yml', 'policy'),
   });
 }
 
-function openHtpasswd(path: string, { log, metrics, audit }: Witnesses): Promise<WatchedFile<Htpasswd>> {
+function openHtpasswd(path: string, witnesses: Witnesses): Promise<WatchedFile<Htpasswd>> {
+  const { log, metrics, audit } = witnesses;
   let before: Htpasswd | undefined;
   return WatchedFile.open(path, {
     parse: parseHtpasswd,
@@ -230,11 +237,7 @@ function openHtpasswd(path: string, { log, metrics, audit }: Witnesses): Promise
       audit?.accounts(before, htpasswd);
       before = htpasswd;
     },
-    onError: ({ message }) => {
-      log.error(`${message}; what was last good stays in force`);
-      metrics.reloaded('htpasswd', 'refused');
-      audit?.rejected('accounts', message);
-    },
+    onError: refusal(witnesses, 'htpasswd', 'accounts'),
   });
 }
 

@@ -1,11 +1,11 @@
 import { formatListenAddress, identitySigner, loadSecret } from '@wharfie/shared';
-import { once } from 'node:events';
 import { access } from 'node:fs/promises';
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import type { RequestOptions } from 'node:https';
 import type { ProxySettings } from '../settings.js';
 import { nameOf, type Upstream } from '../upstreams.js';
 import type { Finding } from './finding.js';
+import { placeOf, send } from './send.js';
 
 const patience = 5_000;
 /** Milliseconds by which two clocks may differ before a token of one is refused by the other. */
@@ -35,9 +35,8 @@ export async function* examineDoor({ listen, tls }: ProxySettings): AsyncGenerat
   const about = 'door';
   const place = formatListenAddress(listen);
   const protocol = tls ? 'https:' : 'http:';
-  const where = listen.path === undefined ? { host: listen.host, port: listen.port } : { socketPath: listen.path };
   try {
-    const { statusCode, headers } = await send(protocol, { ...where, path: '/v2/', rejectUnauthorized: false });
+    const { statusCode, headers } = await version({ ...placeOf(listen), protocol, rejectUnauthorized: false });
     const ours = statusCode === 401 && headers['docker-distribution-api-version'] !== undefined;
     if (ours) yield { state: 'ok', about, text: `it asks strangers on ${place} for an account` };
     else {
@@ -79,12 +78,9 @@ function* examineClock(about: string, { headers }: IncomingMessage): Generator<F
 }
 
 function ask(registry: Upstream, headers: Record<string, string>): Promise<IncomingMessage> {
-  return send(registry.protocol, { ...registry, path: '/v2/', headers });
+  return version({ ...registry, headers });
 }
 
-async function send(protocol: string, options: RequestOptions & { rejectUnauthorized?: boolean }) {
-  const signal = AbortSignal.timeout(patience);
-  const sent = (protocol === 'https:' ? httpsRequest : httpRequest)({ ...options, agent: false, signal }).end();
-  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
-  return answer.resume();
+async function version(options: RequestOptions): Promise<IncomingMessage> {
+  return (await send({ ...options, path: '/v2/' }, patience)).resume();
 }

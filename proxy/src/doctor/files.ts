@@ -4,6 +4,7 @@ import { dataFiles } from '../first-start.js';
 import { parseHtpasswd, shown } from '../htpasswd/file.js';
 import type { ProxySettings } from '../settings.js';
 import type { Finding } from './finding.js';
+import { examinePermissions } from './permissions.js';
 
 const firstStart = 'the first start makes it';
 
@@ -59,10 +60,7 @@ async function* examineFile<T>(
     }
     return undefined;
   }
-  const { mode } = await stat(path);
-  if ((mode & 0o077) !== 0) {
-    yield { state: 'warn', about, text: `others may read ${path}`, remedy: `chmod 600 ${path}` };
-  }
+  yield* examinePermissions(about, path);
   try {
     const found = read(text);
     for (const warning of found.warnings) yield { state: 'warn', about, text: `${path}: ${warning}` };

@@ -1,12 +1,10 @@
 import { formatListenAddress, type ListenAddress } from '@wharfie/shared';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
 import type { Finding } from './finding.js';
+import { placeOf, send } from './send.js';
 
 /** The registry's own program, where both services are installed together. */
 const registryMain = fileURLToPath(new URL('../../../registry/dist/main.js', import.meta.url));
@@ -38,11 +36,9 @@ export async function* examineStorage(admin: ListenAddress, environment: NodeJS.
 }
 
 async function readyz(admin: ListenAddress): Promise<{ status: number | undefined; said: string } | undefined> {
-  const where = admin.path === undefined ? { host: admin.host, port: admin.port } : { socketPath: admin.path };
-  const sent = request({ ...where, path: '/readyz', agent: false, signal: AbortSignal.timeout(patience) }).end();
   try {
-    const [response] = (await once(sent, 'response')) as [IncomingMessage];
-    return { status: response.statusCode, said: (await text(response)).trim() };
+    const answer = await send({ ...placeOf(admin), path: '/readyz' }, patience);
+    return { status: answer.statusCode, said: (await text(answer)).trim() };
   } catch {
     return undefined;
   }

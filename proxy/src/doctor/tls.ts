@@ -1,9 +1,9 @@
 import { formatListenAddress, isLoopback } from '@wharfie/shared';
 import { X509Certificate } from 'node:crypto';
-import { stat } from 'node:fs/promises';
 import type { ProxySettings } from '../settings.js';
 import { loadTls } from '../tls.js';
 import type { Finding } from './finding.js';
+import { examinePermissions } from './permissions.js';
 
 const day = 86_400_000;
 /** What certbot renews at the latest, and then some days. */
@@ -31,10 +31,7 @@ export async function* examineTls({ tls, listen, publish, publicUrl }: ProxySett
     yield { state: 'bad', about, text: (error as Error).message };
     return;
   }
-  const { mode } = await stat(tls.key);
-  if ((mode & 0o077) !== 0) {
-    yield { state: 'warn', about, text: `others may read ${tls.key}`, remedy: `chmod 600 ${tls.key}` };
-  }
+  yield* examinePermissions(about, tls.key);
   const until = Date.parse(certificate.validTo);
   const left = Math.floor((until - Date.now()) / day);
   const remedy = `renew it; a running proxy takes the new one by itself`;

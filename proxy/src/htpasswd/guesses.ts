@@ -2,6 +2,7 @@ import { OciError } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import { createHash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
+import { refuseBeside } from './waiting.js';
 
 /** What wrong passwords are counted by: an address at one account, an address at all of them, an account from anywhere. */
 export type CountedBy = 'login' | 'address' | 'account';
@@ -21,8 +22,6 @@ const maxCounters = 20_000;
 const memory = 3_600_000;
 /** How long an address is known to be one that an account logs in from, in milliseconds. */
 const acquaintance = 30 * 24 * 3_600_000;
-/** Logins that may wait until others were checked. */
-const maxWaiting = 1000;
 
 interface Counter {
   by: CountedBy;
@@ -121,10 +120,7 @@ export class Guesses {
         for (const counter of deciding) counter.underWay++;
         return deciding;
       }
-      if (this.#waiting >= maxWaiting) {
-        const message = 'more logins are being checked than this server can do at once: try again in a few seconds';
-        throw new OciError('TOOMANYREQUESTS', message, undefined, { 'Retry-After': '5' });
-      }
+      refuseBeside(this.#waiting);
       this.#waiting++;
       await new Promise<void>((wake) => full.waiting.push(wake));
       this.#waiting--;

@@ -1,4 +1,3 @@
-import { OciError } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import { createHmac, randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
@@ -8,11 +7,9 @@ import type { BcryptHash, Htpasswd } from './file.js';
 import { Guesses } from './guesses.js';
 import { asApacheWrites, passwordProblem, saltOf } from './password.js';
 import { betterSalt, type Upgrade } from './upgrade.js';
+import { refuseBeside } from './waiting.js';
 
 type BcryptWork = { password: string; hash: string } | { password: string; salt: string };
-
-/** Checks that may wait for a thread; at cost 10 one thread does some twenty a second. */
-const maxWaiting = 1000;
 
 /** How long an idle thread stays, in milliseconds: the next one starts in less time than a check takes. */
 const idleTimeout = 2_000;
@@ -88,10 +85,7 @@ export class Verifier {
 
   async #check(name: string, password: string, known: BcryptHash | undefined, hash: string): Promise<boolean> {
     if (passwordProblem(password)) return false;
-    if (this.queueSize >= maxWaiting) {
-      const message = 'more logins are being checked than this server can do at once: try again in a few seconds';
-      throw new OciError('TOOMANYREQUESTS', message, undefined, { 'Retry-After': '5' });
-    }
+    refuseBeside(this.queueSize);
     this.checks++;
     const matches = await this.#pool.run({ password, hash });
     // The password may have been changed while the old one was checked.

@@ -6,7 +6,7 @@ import { PathNotFound } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import { Intake } from './intake.js';
 import { dynamicSegments, openObject, staticSegments } from './large-object.js';
-import { listAll, listNames } from './listing.js';
+import { listNames, namesBelow } from './listing.js';
 import { Names } from './names.js';
 import { head, putSmall, putStream, remove, removeAll } from './objects.js';
 import { temporaryUrl } from './temp-url.js';
@@ -139,8 +139,7 @@ export class SwiftDriver implements StorageDriver {
   }
 
   async readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
-    await this.#uploads.state(upload, { acknowledged: length, enough: length }, signal);
-    return Readable.from(this.#uploads.read(upload, length, signal), { objectMode: false, signal });
+    return Readable.from(await this.#uploads.read(upload, length, signal), { objectMode: false, signal });
   }
 
   commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
@@ -185,12 +184,9 @@ export class SwiftDriver implements StorageDriver {
   }
 
   async #deleteTree(prefix: string, signal: AbortSignal): Promise<void> {
-    let found = false;
-    for await (const { name } of listAll(this.client, { prefix, newest: true }, signal)) {
-      found = true;
-      await remove(this.client, name, signal);
-    }
-    if (!found) throw new PathNotFound(prefix);
+    const names = await namesBelow(this.client, prefix, signal);
+    if (names.length === 0) throw new PathNotFound(prefix);
+    await removeAll(this.client, names, signal);
   }
 }
 

@@ -77,6 +77,13 @@ export async function* listAll(
   }
 }
 
+/** The names of everything below a prefix, after the newest copy of the listing. */
+export async function namesBelow(client: SwiftClient, prefix: string, signal: AbortSignal): Promise<string[]> {
+  const names = [];
+  for await (const { name } of listAll(client, { prefix, newest: true }, signal)) names.push(name);
+  return names;
+}
+
 /**
  * The names directly below `folder` (which ends with `/`), those after `after`, in byte order, at most `limit`.
  *

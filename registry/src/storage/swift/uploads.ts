@@ -8,7 +8,7 @@ import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
 import { Intake } from './intake.js';
 import { md5, openObject, staticSegments } from './large-object.js';
-import { listAll } from './listing.js';
+import { listAll, namesBelow } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
 import { exists, getSmall, head, putSmall, putStream, remove, removeAll } from './objects.js';
@@ -122,11 +122,15 @@ export class SwiftUploads {
     }
   }
 
-  /** The first `length` bytes. @throws PathNotFound */
-  async *read(upload: string, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  /** The first `length` bytes of an upload that is there now. @throws PathNotFound */
+  async read(upload: string, length: number, signal: AbortSignal): Promise<AsyncGenerator<Uint8Array>> {
+    const state = await this.state(upload, { acknowledged: length, enough: length }, signal);
+    return this.#bytes(upload, state, length, signal);
+  }
+
+  async *#bytes(upload: string, { segments }: State, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     let left = length;
-    for (const { name, size } of (await this.state(upload, { acknowledged: length, enough: length }, signal))
-      .segments) {
+    for (const { name, size } of segments) {
       const part = { start: 0, length: Math.min(size, left) };
       if (part.length === 0) return;
       left -= part.length;
@@ -210,14 +214,14 @@ export class SwiftUploads {
     await this.#forget(upload, signal);
     const used = await this.#used(upload, signal);
     if (used.size > 0) used.add(this.#committed(upload));
-    const listed = await this.#namesBelow(this.names.segments(upload), signal);
+    const listed = await namesBelow(this.client, this.names.segments(upload), signal);
     const segments = new Set([...nameList(state?.segments ?? []), ...listed]);
     await removeAll(
       this.client,
       [...segments].filter((name) => !used.has(name)),
       signal,
     );
-    const registers = await this.#namesBelow(this.names.register(upload, ''), signal);
+    const registers = await namesBelow(this.client, this.names.register(upload, ''), signal);
     await removeAll(this.client, [...registers.filter((name) => name !== ended), ended], signal);
   }
 
@@ -232,12 +236,6 @@ export class SwiftUploads {
     for await (const { modified } of listAll(this.client, { prefix, newest: true }, signal))
       if (modified >= time) return true;
     return false;
-  }
-
-  async #namesBelow(prefix: string, signal: AbortSignal): Promise<string[]> {
-    const names = [];
-    for await (const { name } of listAll(this.client, { prefix, newest: true }, signal)) names.push(name);
-    return names;
   }
 
   /** The segments of an upload that a large object consists of. */
