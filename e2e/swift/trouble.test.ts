@@ -123,7 +123,9 @@ describeWith(['swift'], 'a client, while Swift is in trouble,', () => {
     try {
       await expectError(await call('POST', `/v2/${repository}/blobs/uploads/`), 503, 'UNAVAILABLE');
       // Swift's proxy leaves out a disk that was full for a time, for reads as well: here a second, else a minute.
-      await vi.waitFor(async () => expect(await pullImage(call, repository, 'before')).toBe(image), 30_000);
+      await vi.waitFor(async () => {
+        expect(await pullImage(call, repository, 'before')).toBe(image);
+      }, 30_000);
     } finally {
       await swift.full(false);
     }
