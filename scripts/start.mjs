@@ -7,7 +7,7 @@ import util from 'node:util';
 
 /** @typedef {import('node:child_process').ChildProcess} ChildProcess */
 /** @typedef {{ name: string, child: ChildProcess, ready: Promise<Ready | undefined>, ended: Promise<Ending>, isReady: boolean }} Service */
-/** @typedef {{ ready: true, url?: string }} Ready */
+/** @typedef {{ ready: true, url?: string, user?: string }} Ready */
 /** @typedef {{ code: number | null, signal: NodeJS.Signals | null }} Ending */
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -54,7 +54,7 @@ async function startBoth() {
   if (!(await isUp('registry'))) return;
   start('proxy');
   const ready = await isUp('proxy');
-  if (ready && !stopping) explain(ready.url ?? '');
+  if (ready && !stopping) explain(ready);
 }
 
 /** Builds anew whenever a source changes, and starts anew whenever something was built. */
@@ -246,10 +246,9 @@ function isRunning(child) {
   return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
 }
 
-/** @param {string} url */
-function explain(url) {
+/** @param {Ready} ready */
+function explain({ url = '', user = 'NAME' }) {
   const registry = new URL(process.env['WHARFIE_PUBLIC_URL'] || url).host.replace(/^0\.0\.0\.0(?=:|$)/, '127.0.0.1');
-  const user = process.env['WHARFIE_ADMIN_USER'] || 'admin';
   say(`
 Wharfie is ready at ${url}. What to type next:
 

@@ -28,4 +28,4 @@ process.on('SIGHUP', reopen).on('SIGUSR2', reopen);
 process.once('disconnect', () => {
   stop('disconnect');
 });
-process.send?.({ ready: true, url: running.url });
+process.send?.({ ready: true, url: running.url, user: running.user });

@@ -31,6 +31,8 @@ import { Upstreams } from './upstreams.js';
 export interface RunningProxy {
   /** The address that clients use. */
   url: string;
+  /** The first account, when it is still there to log in with. */
+  user: string | undefined;
   /** Lets requests under way end, as long as WHARFIE_DRAIN says, then frees everything. */
   stop(reason: string): Promise<void>;
   /** Goes on in a new audit log where the old one was renamed. */
@@ -123,6 +125,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     log.info({ url }, 'ready');
     return {
       url,
+      user: htpasswd.current.users.get(settings.adminUser)?.bcrypt && settings.adminUser,
       reopen: () => audit?.reopen(),
       stop: async (reason) => {
         log.info({ reason }, `stopping; requests under way have ${settings.drain} s to end`);

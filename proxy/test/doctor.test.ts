@@ -189,6 +189,20 @@ describe('wharfie doctor', () => {
     expect(code).toBe(0);
   });
 
+  test.each([
+    ['one of a kind', 1, /: 1 account$/m, /: 1 rule$/m],
+    ['more', 2, /: 2 accounts$/m, /: 2 rules$/m],
+  ])('counts %s', async (_, count, accounts, rules) => {
+    const { file, settings } = await healthy();
+    const names = ['admin', 'bob'].slice(0, count);
+    await writeFile(file('htpasswd'), names.map((name) => `${name}:$2y$10$${'a'.repeat(53)}\n`).join(''));
+    const rule = (name: string) => `  - repositories: ${name}\n    pull: [${name}]\n`;
+    await writeFile(file('access.yml'), `rules:\n${names.map(rule).join('')}`);
+    const { said } = await doctor(settings);
+    expect(said).toMatch(accounts);
+    expect(said).toMatch(rules);
+  });
+
   test('has the registry’s own program try the storage when no registry runs', async () => {
     const { settings } = await healthy();
     const { said } = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });

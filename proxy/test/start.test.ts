@@ -11,13 +11,15 @@ import { ask, deferred, listenOn } from './harness.js';
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const script = fileURLToPath(new URL('../../scripts/start.mjs', import.meta.url));
+/** Of a password that nobody knows. */
+const hash = `$2y$10$${'a'.repeat(53)}`;
 
 interface Running {
   child: ChildProcess;
   stdout: () => string;
   stderr: () => string;
   /** What it said once it was ready; undefined when it ended before. */
-  ready: Promise<{ ready: boolean; url: string } | undefined>;
+  ready: Promise<{ ready: boolean; url: string; user?: string } | undefined>;
   ended: Promise<number | null>;
   /** Resolves when `pattern` stands in what it printed. */
   prints: (pattern: RegExp) => Promise<void>;
@@ -71,7 +73,7 @@ function run(file: string, settings: Record<string, string>): Running {
   const outputs = [child.stdout, child.stderr].map((stream) => stream && once(stream, 'close'));
   const ended = Promise.all([once(child, 'exit'), ...outputs]).then(([[code]]) => code as number | null);
   const ready = Promise.race([
-    once(child, 'message').then(([message]) => message as { ready: boolean; url: string }),
+    once(child, 'message').then(([message]) => message as { ready: boolean; url: string; user?: string }),
     ended.then(() => undefined),
   ]);
   const prints = async (pattern: RegExp) => {
@@ -106,7 +108,7 @@ describe('the proxy', () => {
     const settings = await environment();
     await fakeRegistry(settings.WHARFIE_REGISTRY_LISTEN);
     const first = run(main, settings);
-    expect(await first.ready).toEqual({ ready: true, url: `http://${settings.WHARFIE_LISTEN}` });
+    expect(await first.ready).toEqual({ ready: true, url: `http://${settings.WHARFIE_LISTEN}`, user: 'admin' });
     const password = passwordIn(first.stdout()) ?? '';
     expect(password.length).toBeGreaterThan(20);
     const data = settings.WHARFIE_DATA;
@@ -336,6 +338,22 @@ describe('npm start', () => {
     expect(await started.ended).toBe(0);
     expect(started.stderr()).toBe('');
     await expectNobodyLeft(settings);
+  });
+
+  test.each<[string, { user?: string; htpasswd?: string; expected: string }]>([
+    ['the account that it made', { user: 'boss', expected: 'boss' }],
+    ['that account beside others', { htpasswd: `bob:${hash}\nadmin:${hash}\n`, expected: 'admin' }],
+    ['NAME where that account is not there', { htpasswd: `bob:${hash}\n`, expected: 'NAME' }],
+    ['NAME where that account cannot log in', { htpasswd: `bob:${hash}\nadmin:plain\n`, expected: 'NAME' }],
+  ])('says how to log in as %s', async (_, { user = '', htpasswd, expected }) => {
+    const settings = { ...(await environment()), WHARFIE_ADMIN_USER: user };
+    if (htpasswd !== undefined) {
+      await mkdir(settings.WHARFIE_DATA);
+      await writeFile(join(settings.WHARFIE_DATA, 'htpasswd'), htpasswd);
+    }
+    const started = run(script, settings);
+    await started.prints(/docker push .*\n/);
+    expect(started.stdout()).toContain(`docker login --username ${expected} ${settings.WHARFIE_LISTEN}\n`);
   });
 
   test.each(['WHARFIE_LISTEN', 'WHARFIE_ADMIN_LISTEN', 'WHARFIE_REGISTRY_LISTEN', 'WHARFIE_REGISTRY_ADMIN_LISTEN'])(

@@ -3,7 +3,7 @@ import { parsePolicy, unknownNames } from '../access/policy.js';
 import { dataFiles } from '../first-start.js';
 import { parseHtpasswd, shown } from '../htpasswd/file.js';
 import type { ProxySettings } from '../settings.js';
-import type { Finding } from './finding.js';
+import { counted, type Finding } from './finding.js';
 import { examinePermissions } from './permissions.js';
 
 const firstStart = 'the first start makes it';
@@ -28,13 +28,13 @@ export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncG
   const files = dataFiles(data);
   const accounts = yield* examineFile('htpasswd', files.htpasswd, (text) => {
     const { users, warnings } = parseHtpasswd(text);
-    return { value: users, text: `${users.size} accounts`, warnings: warnings.map(({ message }) => message) };
+    return { value: users, text: counted(users.size, 'account'), warnings: warnings.map(({ message }) => message) };
   });
   yield* examineFile('access.yml', files.access, (text) => {
     const policy = parsePolicy(text);
     const unknown = accounts ? unknownNames(policy, accounts) : [];
     const strangers = unknown.map(({ line, text: name }) => `line ${line}: no account is called ${shown(name)}`);
-    return { value: policy, text: `${policy.rules.length} rules`, warnings: [...policy.warnings, ...strangers] };
+    return { value: policy, text: counted(policy.rules.length, 'rule'), warnings: [...policy.warnings, ...strangers] };
   });
   yield* examineFile('secret', secretFile, (text) => {
     if (text.trim().length < 32) throw new Error('it is shorter than 32 characters: remove it, and a new one is made');

@@ -5,3 +5,8 @@ export interface Finding {
   text: string;
   remedy?: string;
 }
+
+/** How many there are of something, as a finding says it. */
+export function counted(count: number, one: string): string {
+  return `${count} ${one}${count === 1 ? '' : 's'}`;
+}

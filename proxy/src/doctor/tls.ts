@@ -2,7 +2,7 @@ import { formatListenAddress, isLoopback } from '@wharfie/shared';
 import { X509Certificate } from 'node:crypto';
 import type { ProxySettings } from '../settings.js';
 import { loadTls } from '../tls.js';
-import type { Finding } from './finding.js';
+import { counted, type Finding } from './finding.js';
 import { examinePermissions } from './permissions.js';
 
 const day = 86_400_000;
@@ -44,7 +44,8 @@ export async function* examineTls({ tls, listen, publish, publicUrl }: ProxySett
     };
   } else if (until < Date.now()) {
     yield { state: 'bad', about, text: `the certificate ended on ${certificate.validTo}`, remedy };
-  } else if (left < soon) yield { state: 'warn', about, text: `the certificate ends in ${left} days`, remedy };
+  } else if (left < soon)
+    yield { state: 'warn', about, text: `the certificate ends in ${counted(left, 'day')}`, remedy };
   else yield { state: 'ok', about, text: `the certificate is valid for ${left} days` };
   const host = publicUrl === undefined ? undefined : new URL(publicUrl).hostname.replace(/^\[(.*)\]$/, '$1');
   if (host !== undefined && !certificate.checkHost(host) && !certificate.checkIP(host)) {
