@@ -1,8 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { everything, repositoryAccess } from '@wharfie/shared';
+import { MemoryDriver } from '../src/storage/memory.js';
+import type { Part } from '../src/storage/storage-driver.js';
 import type { Client, Registry } from './harness.js';
 import { client, errorCode, pushBlob, sha256, sha512, startRegistry, token } from './harness.js';
 
@@ -85,6 +88,39 @@ describe('an upload', () => {
     });
     expect(end.status).toBe(201);
     await expectBlob(digest, bytes);
+  });
+
+  it('is read again only where a process has not seen its bytes', async () => {
+    const parts: string[] = [];
+    class Watched extends MemoryDriver {
+      override readUpload(upload: string, part: Part, signal: AbortSignal): Promise<Readable> {
+        parts.push(`${part.start}+${part.length}`);
+        return super.readUpload(upload, part, signal);
+      }
+    }
+    const one = await startRegistry(new Watched());
+    const two = await startRegistry(one.storage);
+    try {
+      const [here, there] = [client(one, 'a'), client(two, 'a')];
+      let next = location(await here('POST', '/v2/a/blobs/uploads/'));
+      const send = async (to: Client, body: string) => {
+        next = location(await to('PATCH', next, { body }));
+      };
+      await send(here, 'abc');
+      await send(here, 'def');
+      expect(parts).toEqual([]);
+      await send(there, 'ghi');
+      expect(parts).toEqual(['0+6']);
+      await send(there, 'jkl');
+      await send(here, 'mno');
+      expect(parts).toEqual(['0+6', '6+6']);
+      const digest = sha256('abcdefghijklmno');
+      expect((await there('PUT', `${next}&digest=${digest}`)).status).toBe(201);
+      expect(parts).toEqual(['0+6', '6+6']);
+    } finally {
+      await two.close();
+      await one.close();
+    }
   });
 
   it('goes on after chunks without Content-Range, and when only the first Location is used', async () => {

@@ -29,11 +29,13 @@ export function buffersPassed(bytes: number): void {
     collect = runInNewContext('gc') as NonNullable<typeof collect>;
   }
   collect({ type: 'minor' });
-  if (buffered() > most) {
+  let held = buffered();
+  if (held > most) {
     collect();
-    most = Math.max(tolerated, 2 * buffered());
+    held = buffered();
+    most = Math.max(tolerated, 2 * held);
   }
-  budget = Math.max(least, (buffered() - tolerated) / 2);
+  budget = Math.max(least, (held - tolerated) / 2);
 }
 
 function buffered(): number {

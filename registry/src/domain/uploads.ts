@@ -4,8 +4,7 @@ import { OciError, algorithmOf } from '@wharfie/shared';
 import type { ByteSource, StorageDriver } from '../storage/storage-driver.js';
 import { InvalidOffset, PathNotFound } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
-import type { KnownHash, RunningHash } from './hashing.js';
-import { consume, fastHash, hashed, resumableHash } from './hashing.js';
+import { RunningHash, RunningHashes } from './hashing.js';
 import { blobPath } from './layout.js';
 
 /** An upload as its client knows it: what the signed Location says. The storage has the last word on the size. */
@@ -14,8 +13,8 @@ export interface Upload {
   repository: string;
   /** Bytes that the client was told are kept. */
   size: number;
-  /** What is known of those bytes. */
-  hash?: KnownHash | undefined;
+  /** Their digest, when it is known. */
+  digest?: Digest | undefined;
   /** The algorithm that the client said it will ask for at the end. */
   algorithm: DigestAlgorithm;
 }
@@ -41,6 +40,8 @@ export class UploadOffsetError extends OciError {
  * request may reach another process.
  */
 export class Uploads {
+  readonly #hashes = new RunningHashes();
+
   constructor(
     private readonly storage: StorageDriver,
     private readonly blobs: Blobs,
@@ -55,20 +56,16 @@ export class Uploads {
   /** Where the upload really stands, also after a connection broke. @throws OciError BLOB_UPLOAD_UNKNOWN */
   async status(upload: Upload, signal: AbortSignal): Promise<Upload> {
     const size = await this.#orUnknown(upload, this.storage.uploadSize(upload.id, signal));
-    return size === upload.size ? upload : { ...upload, size, hash: undefined };
+    return size === upload.size ? upload : { ...upload, size, digest: undefined };
   }
 
   /**
-   * Appends a chunk. A client that counts (with a Content-Range, or with a second chunk) gets a hash whose state can
-   * travel; the usual single stream gets the fast one.
+   * Appends a chunk.
    * @throws UploadOffsetError the upload stays as it is
    * @throws OciError BLOB_UPLOAD_UNKNOWN, SIZE_INVALID
    */
   async append(upload: Upload, chunk: Chunk, signal: AbortSignal): Promise<Upload> {
-    const current = await this.#onwardFrom(upload, chunk, signal);
-    const single = current.size === 0 && !chunk.range;
-    const hash = single ? fastHash(current.algorithm) : await this.#resume(current, signal);
-    return this.#append(current, chunk, hash, signal);
+    return this.#append(await this.#onwardFrom(upload, chunk, signal), chunk, signal);
   }
 
   /**
@@ -104,6 +101,7 @@ export class Uploads {
 
   /** @throws OciError BLOB_UPLOAD_UNKNOWN */
   async cancel(upload: Upload, signal: AbortSignal): Promise<void> {
+    this.#hashes.forget(upload.id);
     await this.#orUnknown(upload, this.storage.cancelUpload(upload.id, signal));
   }
 
@@ -119,17 +117,22 @@ export class Uploads {
     return current;
   }
 
-  async #append(upload: Upload, chunk: Chunk, hash: RunningHash, signal: AbortSignal): Promise<Upload> {
-    const source = hashed(exactly(chunk), hash);
+  async #append(upload: Upload, chunk: Chunk, signal: AbortSignal): Promise<Upload> {
+    const hash = await this.#hashed(upload, upload.algorithm, signal);
+    const source = hash.over(exactly(chunk));
     const size = await this.#orMoved(upload, this.storage.appendUpload(upload.id, upload.size, source, signal), signal);
-    return { ...upload, size, hash: hash.known() };
+    this.#hashes.remember(upload.id, hash);
+    return { ...upload, size, digest: hash.digest() };
   }
 
-  /** The hash of what is there, ready for more: from the Location, or by reading once what it does not cover. */
-  async #resume(upload: Upload, signal: AbortSignal): Promise<RunningHash> {
-    if (upload.hash?.state !== undefined) return resumableHash(upload.hash.algorithm, upload.hash.state);
-    const hash = await resumableHash(upload.algorithm);
-    if (upload.size > 0) await this.#read(upload, hash, signal);
+  /** A hash over what is there: as this process remembers it, and by reading what it does not. */
+  async #hashed(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<RunningHash> {
+    const hash = this.#hashes.beginning(upload.id, algorithm, upload.size);
+    if (hash.size < upload.size) {
+      await this.#standingAt(upload, upload.size, signal);
+      const rest = { start: hash.size, length: upload.size - hash.size };
+      await hash.consume(await this.#orUnknown(upload, this.storage.readUpload(upload.id, rest, signal)));
+    }
     return hash;
   }
 
@@ -152,19 +155,20 @@ export class Uploads {
 
   /** An upload of which some is there, and its last chunk if there is one; returns its size. */
   async #complete(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<number> {
-    const whole = chunk ? await this.#append(upload, chunk, await this.#resume(upload, signal), signal) : upload;
+    const whole = chunk ? await this.#append(upload, chunk, signal) : upload;
     await this.#verify(whole, digest, signal);
     await this.#orMoved(whole, this.storage.commitUpload(whole.id, whole.size, blobPath(digest), signal), signal);
+    this.#hashes.forget(whole.id);
     return whole.size;
   }
 
   /** Streams bytes to where they belong. They become visible only when they are what the digest says. */
   async #write(digest: Digest, chunk: Chunk, signal: AbortSignal): Promise<void> {
-    const hash = fastHash(algorithmOf(digest));
+    const hash = RunningHash.begin(algorithmOf(digest));
     const approve = (): void => {
       checkDigest(hash.digest(), digest);
     };
-    await this.storage.write(blobPath(digest), hashed(exactly(chunk), hash), approve, signal, chunk.length);
+    await this.storage.write(blobPath(digest), hash.over(exactly(chunk)), approve, signal, chunk.length);
   }
 
   async #verify(upload: Upload, digest: Digest, signal: AbortSignal): Promise<void> {
@@ -177,19 +181,8 @@ export class Uploads {
   }
 
   async #digest(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digest> {
-    const { hash } = upload;
-    if (hash?.algorithm === algorithm) {
-      return hash.digest === undefined
-        ? (await resumableHash(algorithm, hash.state)).digest()
-        : `${algorithm}:${hash.digest}`;
-    }
-    const complete = fastHash(algorithm);
-    await this.#read(upload, complete, signal);
-    return complete.digest();
-  }
-
-  async #read(upload: Upload, hash: RunningHash, signal: AbortSignal): Promise<void> {
-    await consume(await this.#orUnknown(upload, this.storage.readUpload(upload.id, upload.size, signal)), hash);
+    if (upload.digest !== undefined && algorithmOf(upload.digest) === algorithm) return upload.digest;
+    return (await this.#hashed(upload, algorithm, signal)).digest();
   }
 
   /** Another request has moved the upload meanwhile: says where it stands now. */

@@ -56,7 +56,7 @@ describe('filesystem', () => {
     await driver.beginUpload('moved', signal);
     await driver.appendUpload('moved', 0, pieces('abc'), signal);
     await rename(join(root, 'wharfie', 'uploads', 'moved', '3', 'data'), join(root, 'elsewhere'));
-    await expect(driver.readUpload('moved', 3, signal)).rejects.toThrow(PathNotFound);
+    await expect(driver.readUpload('moved', { start: 0, length: 3 }, signal)).rejects.toThrow(PathNotFound);
     await expect(driver.appendUpload('moved', 3, pieces('def'), signal)).rejects.toThrow(PathNotFound);
     await expect(driver.commitUpload('moved', 3, 'moved/data', signal)).rejects.toThrow(PathNotFound);
   });

@@ -162,13 +162,13 @@ export class FilesystemDriver implements StorageDriver {
     });
   }
 
-  readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
+  readUpload(upload: string, part: Part, signal: AbortSignal): Promise<Readable> {
     return guarded(upload, async () => {
       // When a writer has renamed the folder meanwhile, it has another name now, or is gone.
       for (let attempt = 0; attempt < attempts; attempt += 1) {
         const { name } = await this.#state(upload);
         const file = join(this.#upload(upload), name, 'data');
-        const stream = await openFile(file, { start: 0, length }, signal).catch(ifMissing(() => undefined));
+        const stream = await openFile(file, part, signal).catch(ifMissing(() => undefined));
         if (stream) return stream;
       }
       // Whoever committed this was killed between the file's rename and the folder's end.

@@ -100,8 +100,8 @@ export class MemoryDriver implements StorageDriver {
     return keep();
   }
 
-  readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
-    return attempt(signal, () => stream(this.#upload(upload).content.subarray(0, length), signal));
+  readUpload(upload: string, { start, length }: Part, signal: AbortSignal): Promise<Readable> {
+    return attempt(signal, () => stream(this.#upload(upload).content.subarray(start, start + length), signal));
   }
 
   commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {

@@ -80,8 +80,8 @@ export interface StorageDriver {
    */
   appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number>;
 
-  /** The first `length` bytes of an upload. @throws PathNotFound */
-  readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable>;
+  /** A part of what an upload keeps. @throws PathNotFound */
+  readUpload(upload: string, part: Part, signal: AbortSignal): Promise<Readable>;
 
   /**
    * Makes an upload of `size` bytes the object at `path`, without moving its bytes through this process, and ends it.

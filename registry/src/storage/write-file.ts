@@ -1,13 +1,16 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { ByteSource } from './storage-driver.js';
 
-/** Bytes that one write takes: few system calls, and memory that holds for many uploads at once. */
-const writeSize = 256 * 1024;
-/** Buffers that are kept for the next write; what more are needed at a time are made anew. */
+/** Bytes that one write takes: few system calls, so that the thread that does them is seldom woken. */
+const writeSize = 1024 * 1024;
+/** The same for the uploads that come when many are under way, so that memory holds for all of them. */
+const smallWriteSize = 128 * 1024;
+/** Large buffers at a time. They are kept for the next write. */
 const most = 16;
 const spare: Buffer[] = [];
+let large = 0;
 /** Bytes after which what came so far is sent to the disk, which has nothing to do otherwise until the last has come. */
-const syncSize = 32 * 1024 * 1024;
+const syncSize = 4 * 1024 * 1024;
 
 /** A source that failed after bytes of it were written and synced. */
 export class Interrupted extends Error {
@@ -60,11 +63,11 @@ export async function writeInto(
       for await (const chunk of source) {
         signal.throwIfAborted();
         for (let taken = 0; taken < chunk.length;) {
-          const part = chunk.subarray(taken, taken + writeSize - used);
+          const part = chunk.subarray(taken, taken + filling.length - used);
           filling.set(part, used);
           taken += part.length;
           used += part.length;
-          if (used === writeSize) await flush();
+          if (used === filling.length) await flush();
         }
       }
     } catch (error) {
@@ -96,9 +99,13 @@ function isOfDisk(error: unknown): boolean {
 }
 
 function takeBuffer(): Buffer {
-  return spare.pop() ?? Buffer.allocUnsafeSlow(writeSize);
+  const known = spare.pop();
+  if (known) return known;
+  if (large === most) return Buffer.allocUnsafeSlow(smallWriteSize);
+  large += 1;
+  return Buffer.allocUnsafeSlow(writeSize);
 }
 
 function giveBack(...buffers: Buffer[]): void {
-  for (const buffer of buffers) if (spare.length < most) spare.push(buffer);
+  spare.push(...buffers.filter(({ length }) => length === writeSize));
 }

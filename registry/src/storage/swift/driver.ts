@@ -138,8 +138,8 @@ export class SwiftDriver implements StorageDriver {
     return this.#uploads.append(upload, offset, source, signal);
   }
 
-  async readUpload(upload: string, length: number, signal: AbortSignal): Promise<Readable> {
-    return Readable.from(await this.#uploads.read(upload, length, signal), { objectMode: false, signal });
+  async readUpload(upload: string, part: Part, signal: AbortSignal): Promise<Readable> {
+    return Readable.from(await this.#uploads.read(upload, part, signal), { objectMode: false, signal });
   }
 
   commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { ByteSource } from '../storage-driver.js';
+import type { ByteSource, Part } from '../storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { Segment } from './assemble.js';
 import { copySegment, putManifest } from './assemble.js';
@@ -122,21 +122,25 @@ export class SwiftUploads {
     }
   }
 
-  /** The first `length` bytes of an upload that is there now. @throws PathNotFound */
-  async read(upload: string, length: number, signal: AbortSignal): Promise<AsyncGenerator<Uint8Array>> {
-    const state = await this.state(upload, { acknowledged: length, enough: length }, signal);
-    return this.#bytes(upload, state, length, signal);
+  /** A part of an upload that is there now. @throws PathNotFound */
+  async read(upload: string, part: Part, signal: AbortSignal): Promise<AsyncGenerator<Uint8Array>> {
+    const end = part.start + part.length;
+    const state = await this.state(upload, { acknowledged: end, enough: end }, signal);
+    return this.#bytes(upload, state, part, signal);
   }
 
-  async *#bytes(upload: string, { segments }: State, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    let left = length;
+  async *#bytes(upload: string, { segments }: State, part: Part, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const end = part.start + part.length;
+    let offset = 0;
     for (const { name, size } of segments) {
-      const part = { start: 0, length: Math.min(size, left) };
-      if (part.length === 0) return;
-      left -= part.length;
-      yield* (await openObject(this.client, { name }, part, signal)).bytes;
+      const [from, to] = [Math.max(offset, part.start), Math.min(offset + size, end)];
+      if (from < to) {
+        const within = { start: from - offset, length: to - from };
+        yield* (await openObject(this.client, { name }, within, signal)).bytes;
+      }
+      offset += size;
     }
-    if (left > 0) throw new StorageUnavailable(`${upload} has less than ${length} bytes`);
+    if (offset < end) throw new StorageUnavailable(`${upload} has less than ${end} bytes`);
   }
 
   /**
