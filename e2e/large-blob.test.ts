@@ -64,6 +64,11 @@ describe('a blob of 2 GB', () => {
     const hash = createHash('sha256');
     for await (const chunk of answer as AsyncIterable<Buffer>) hash.update(chunk);
     expect(`sha256:${hash.digest('hex')}`).toBe(digest);
+    // The door sent the file itself.
+    const admin = wharfie.environment['WHARFIE_REGISTRY_ADMIN_LISTEN'] ?? '';
+    const metrics = await (await fetch(`http://${admin}/metrics`)).text();
+    const [, out] = /^wharfie_registry_bytes_total\{direction="out"\} (.+)$/m.exec(metrics) ?? [];
+    expect(Number(out)).toBeLessThan(piece.length);
   });
 
   it('goes up in one PUT of known length', async () => {

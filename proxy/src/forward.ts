@@ -1,5 +1,6 @@
-import { buffersPassed, drain, hasBody, OciError, type Logger } from '@wharfie/shared';
+import { buffersPassed, drain, fileHeader, hasBody, OciError, type HandedFiles, type Logger } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
+import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Stream } from 'node:stream';
@@ -8,12 +9,15 @@ import { TLSSocket } from 'node:tls';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
 import { ownHeaders, requestHeaders, responseHeaders } from './headers.js';
 import { refuse } from './refuse.js';
-import { crossed, hostOf, isUnreachable, type Upstream, type Upstreams } from './upstreams.js';
+import { openHanded, sendFile } from './send-file.js';
+import { crossed, hostOf, isLocal, isUnreachable, nameOf, type Upstream, type Upstreams } from './upstreams.js';
 
 interface Attempt {
   exchange: Exchange;
   upstream: Upstream;
   number: number;
+  /** The registry may hand over the file of a blob in place of its bytes. */
+  offered: boolean;
   sent?: ClientRequest;
   /** Some of the body may have been read, and cannot be read again. */
   bodyBegun?: true;
@@ -27,10 +31,13 @@ interface Attempt {
 export class Forwarder {
   readonly #proxy = httpProxy.createProxyServer({ selfHandleResponse: true, toProxy: true, prependPath: false });
   readonly #attempts = new WeakMap<IncomingMessage, Attempt>();
+  /** Those whose files cannot be read here. */
+  readonly #apart = new Set<Upstream>();
 
   /** @param idle milliseconds without a byte from the registry after which it counts as dead */
   constructor(
     private readonly upstreams: Upstreams,
+    private readonly files: HandedFiles,
     private readonly idle: number,
     private readonly log: Logger,
   ) {
@@ -54,20 +61,28 @@ export class Forwarder {
     this.#attempt(exchange, 1);
   }
 
-  #attempt(exchange: Exchange, number: number): void {
+  #attempt(exchange: Exchange, number: number, mayOffer = true): void {
     const { request, response, route } = exchange;
     // An upload is known to all of them, but its own need not look it up.
     const upstream = this.upstreams.next(route?.kind === 'upload' ? route.upload : undefined);
-    const attempt: Attempt = { exchange, upstream, number };
+    const offered = mayOffer && this.#mayHandOver(upstream, exchange);
+    const attempt: Attempt = { exchange, upstream, number, offered };
     this.#attempts.set(request, attempt);
     const options = {
       target: upstream,
       agent: this.upstreams.agent(upstream),
+      ...(offered && { headers: { [fileHeader]: 'wanted' } }),
       ...(hasBody(request) && { buffer: bodyOnceConnected(attempt) }),
     };
     this.#proxy.web(request, response, options, (error) => {
       this.#onError(attempt, error);
     });
+  }
+
+  /** On this machine, so that there is a chance to find the same file. */
+  #mayHandOver(upstream: Upstream, { request, route }: Exchange): boolean {
+    const isPull = request.method === 'GET' && route?.kind === 'blob';
+    return isPull && isLocal(upstream) && !this.#apart.has(upstream);
   }
 
   #onSent(sent: ClientRequest, request: IncomingMessage): void {
@@ -99,6 +114,11 @@ export class Forwarder {
     }
     const digest = answer.headers['docker-content-digest'];
     if (typeof digest === 'string') exchange.digest = digest;
+    const handed = answer.headers[fileHeader];
+    if (attempt.offered && typeof handed === 'string') {
+      await this.#sendHanded(attempt, answer, handed);
+      return;
+    }
     // A registry that answers before it has read everything will not read the rest.
     const early = bodyOutstanding(exchange);
     const headers = responseHeaders(answer, ownHeaders(id), hostOf(upstream), publicPath);
@@ -129,6 +149,51 @@ export class Forwarder {
     response.end();
   }
 
+  /** Sends the file that the registry answered with. Where it cannot be read here, the registry is asked for the bytes. */
+  async #sendHanded({ exchange, upstream, number }: Attempt, answer: IncomingMessage, handed: string): Promise<void> {
+    const { response, id, publicPath } = exchange;
+    answer.resume();
+    const file = this.files.read(handed, id);
+    if (!file) {
+      this.log.error(
+        { requestId: id, registry: hostOf(upstream) },
+        'the registry hands over a file without signing it',
+      );
+      await refuse(exchange, badGateway());
+      return;
+    }
+    let handle: FileHandle;
+    try {
+      handle = await openHanded(file);
+    } catch (error) {
+      this.#notOpened(upstream, error as NodeJS.ErrnoException);
+      if (!clientLeft(exchange)) this.#attempt(exchange, number, false);
+      return;
+    }
+    response.writeHead(
+      answer.statusCode ?? 502,
+      answer.statusMessage,
+      responseHeaders(answer, ownHeaders(id), hostOf(upstream), publicPath, file.length),
+    );
+    try {
+      await sendFile(handle, file, response, (bytes) => {
+        exchange.bytesOut += bytes;
+      });
+      response.end();
+    } catch (error) {
+      if (!clientLeft(exchange)) this.log.warn({ requestId: id, err: error }, 'a blob could not be sent to its end');
+      resetClient(exchange);
+    }
+  }
+
+  /** A file that is gone was deleted a moment ago, or never was here; any other reason will not pass. */
+  #notOpened(upstream: Upstream, { code, message: reason }: NodeJS.ErrnoException): void {
+    if (code === 'ENOENT' || code === 'EMFILE' || code === 'ENFILE' || this.#apart.has(upstream)) return;
+    this.#apart.add(upstream);
+    const message = 'the files of a registry cannot be read here, so that it sends all blobs itself, which is slower';
+    this.log.info({ registry: nameOf(upstream), reason }, message);
+  }
+
   #onError(attempt: Attempt, error: NodeJS.ErrnoException): void {
     const { exchange, upstream, number, sent } = attempt;
     // Once there is an answer, the connection's fate shows in the answer's own stream.
@@ -141,7 +206,7 @@ export class Forwarder {
       (!attempt.bodyBegun && this.upstreams.mayTryAnother(error, number)) ||
       (changesNothing && number === 1 && !response.headersSent && crossed(error, sent))
     ) {
-      this.#attempt(exchange, number + 1);
+      this.#attempt(exchange, number + 1, attempt.offered);
       return;
     }
     this.log.warn({ requestId: exchange.id, err: error }, 'the registry did not answer');

@@ -1,4 +1,4 @@
-import { hasBody, OciError } from '@wharfie/shared';
+import { fileHeader, hasBody, OciError } from '@wharfie/shared';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 
 /** What the registry reads of a request, besides its body. Everything else that a client sends ends here. */
@@ -88,18 +88,25 @@ function isForm(contentType: string | string[]): boolean {
  * The registry's headers as the client gets them, in the letters that they came in. Where they point to the registry
  * itself they point to the door instead, by a path alone: so they are right whatever the client calls the door.
  * @param registryHost what the registry takes for its own host, as in `Host`
+ * @param length of the body, where it is not the registry that sends it
  */
 export function responseHeaders(
   response: IncomingMessage,
   own: Readonly<Record<string, string>>,
   registryHost: string,
   publicPath: string,
+  length?: number,
 ): string[] {
   const dropped = namedIn(response.headers.connection);
   for (const name of hopByHop) dropped.add(name);
   for (const name of Object.keys(own)) dropped.add(name.toLowerCase());
+  dropped.add(fileHeader);
   const raw = response.rawHeaders;
   const result = Object.entries(own).flat();
+  if (length !== undefined) {
+    dropped.add('content-length');
+    result.push('Content-Length', String(length));
+  }
   for (let index = 0; index < raw.length; index += 2) {
     const [name = '', value = ''] = raw.slice(index, index + 2);
     const lower = name.toLowerCase();

@@ -1,4 +1,5 @@
 import {
+  HandedFiles,
   identitySigner,
   OciError,
   parseRoute,
@@ -58,7 +59,7 @@ export function serve(server: Server, services: Services): Proxy {
   const sign = identitySigner(services.secret);
   const tokens = new ClientTokens(services.secret, services.accounts);
   const drain = new Drain(server);
-  const forwarder = new Forwarder(upstreams, services.idle, log);
+  const forwarder = new Forwarder(upstreams, new HandedFiles(services.secret), services.idle, log);
 
   async function answer(exchange: Exchange): Promise<void> {
     const { request } = exchange;

@@ -157,6 +157,11 @@ export function crossed(error: NodeJS.ErrnoException, sent: ClientRequest | unde
   return error.code === 'ECONNRESET' && sent?.reusedSocket === true;
 }
 
+/** Whether a registry listens on this machine, or what passes connections on to it does. */
+export function isLocal({ socketPath, hostname }: Upstream): boolean {
+  return socketPath !== undefined || hostname === 'localhost' || hostname === '::1' || hostname.startsWith('127.');
+}
+
 /** How a registry is called in the log and in metrics. */
 export function nameOf({ protocol, hostname, port, socketPath }: Upstream): string {
   if (socketPath !== undefined) return formatListenAddress({ path: socketPath });

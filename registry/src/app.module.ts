@@ -1,7 +1,7 @@
 import type { DynamicModule } from '@nestjs/common';
 import { Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD } from '@nestjs/core';
-import type { Logger } from '@wharfie/shared';
+import { HandedFiles, type Logger } from '@wharfie/shared';
 import { Blobs } from './domain/blobs.js';
 import { Catalog } from './domain/catalog.js';
 import { Manifests } from './domain/manifests.js';
@@ -15,7 +15,7 @@ import { ManifestsController } from './http/manifests.controller.js';
 import { OciErrorFilter } from './http/oci-error.filter.js';
 import { ReferrersController } from './http/referrers.controller.js';
 import { TagsController } from './http/tags.controller.js';
-import { LOGGER, UPLOAD_LOCATIONS } from './http/tokens.js';
+import { HANDED_FILES, LOGGER, UPLOAD_LOCATIONS } from './http/tokens.js';
 import { UploadLocations } from './http/upload-location.js';
 import { UploadsController } from './http/uploads.controller.js';
 import { VersionController } from './http/version.controller.js';
@@ -41,6 +41,7 @@ export class AppModule {
       ],
       providers: [
         { provide: LOGGER, useValue: logger },
+        { provide: HANDED_FILES, useValue: new HandedFiles(secret) },
         { provide: UPLOAD_LOCATIONS, useValue: new UploadLocations(secret) },
         { provide: Blobs, useValue: blobs },
         { provide: Tags, useValue: tags },

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Digest } from '@wharfie/shared';
 import { OciError } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
-import type { Part, StorageDriver } from '../storage/storage-driver.js';
+import type { Part, StorageDriver, StoredFile } from '../storage/storage-driver.js';
 import { PathNotFound } from '../storage/storage-driver.js';
 import { blobPath, layerLinkPath, linkContent, parseLink } from './layout.js';
 import { missingAs } from './missing.js';
@@ -53,6 +53,12 @@ export class Blobs {
   async address({ stored }: Blob, signal: AbortSignal): Promise<string | undefined> {
     const address = this.storage.address?.(blobPath(stored), signal);
     return address && this.#present(stored, address);
+  }
+
+  /** The file of a blob, where the storage has it in one. @throws OciError BLOB_UNKNOWN */
+  async file({ stored, size }: Blob, signal: AbortSignal): Promise<StoredFile | undefined> {
+    const file = await this.#present(stored, Promise.resolve(this.storage.file?.(blobPath(stored), signal)));
+    return file?.size === size ? file : undefined;
   }
 
   /** The bytes of a blob, or a part of them. @throws OciError BLOB_UNKNOWN when they were removed a moment ago */

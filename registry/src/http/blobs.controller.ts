@@ -1,18 +1,22 @@
 import { pipeline } from 'node:stream/promises';
 import { Controller, Delete, Get, Head, Inject, Res } from '@nestjs/common';
-import { OciError, buffersPassed, parseRange } from '@wharfie/shared';
-import type { ByteRange } from '@wharfie/shared';
+import { OciError, buffersPassed, fileHeader, parseRange } from '@wharfie/shared';
+import type { ByteRange, HandedFiles } from '@wharfie/shared';
 import type { FastifyReply } from 'fastify';
 import { Blobs } from '../domain/blobs.js';
 import { byteRanges } from './byte-ranges.js';
 import { isKnown } from './conditional.js';
 import type { Exchange } from './exchange.js';
 import { CurrentExchange } from './exchange.js';
+import { HANDED_FILES } from './tokens.js';
 
 /** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs */
 @Controller('blob')
 export class BlobsController {
-  constructor(@Inject(Blobs) private readonly blobs: Blobs) {}
+  constructor(
+    @Inject(Blobs) private readonly blobs: Blobs,
+    @Inject(HANDED_FILES) private readonly files: HandedFiles,
+  ) {}
 
   @Get()
   get(@CurrentExchange() exchange: Exchange<'blob'>, @Res() reply: FastifyReply): Promise<void> {
@@ -34,7 +38,7 @@ export class BlobsController {
     response.writeHead(202, { 'Content-Length': 0 }).end();
   }
 
-  async #answer({ request, response, route, signal }: Exchange<'blob'>, reply: FastifyReply): Promise<void> {
+  async #answer({ id, request, response, route, signal }: Exchange<'blob'>, reply: FastifyReply): Promise<void> {
     const { repository, digest } = route;
     const blob = await this.blobs.stat(repository, digest, signal);
     const etag = `"${digest}"`;
@@ -68,6 +72,18 @@ export class BlobsController {
     const body = byteRanges(ranges, blob.size, 'application/octet-stream', (range) =>
       this.blobs.read(blob, part(range), signal),
     );
+    const isOnePart = (ranges?.length ?? 1) === 1;
+    const isOffered = request.method === 'GET' && request.headers[fileHeader] !== undefined;
+    const file = isOffered && isOnePart ? await this.blobs.file(blob, signal) : undefined;
+    if (file) {
+      reply.hijack();
+      const { start, length } = part(ranges?.[0]) ?? { start: 0, length: file.size };
+      const handed = this.files.sign({ ...file, start, length }, id);
+      response
+        .writeHead(ranges ? 206 : 200, { ...headers, ...body.headers, 'Content-Length': 0, [fileHeader]: handed })
+        .end();
+      return;
+    }
     // Opened first: a failure can still be told while no byte has been sent.
     const source = request.method === 'HEAD' ? undefined : await body.open();
     reply.hijack();

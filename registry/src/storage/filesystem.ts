@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { copyFile, mkdir, open, readFile, readdir, rename, rm, rmdir, stat, truncate } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { LRUCache } from 'lru-cache';
-import type { ByteSource, ObjectInfo, Part, StorageDriver } from './storage-driver.js';
+import type { ByteSource, ObjectInfo, Part, StorageDriver, StoredFile } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
 import { Interrupted, writeInto } from './write-file.js';
 
@@ -84,6 +84,15 @@ export class FilesystemDriver implements StorageDriver {
 
   read(path: string, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
     return guarded(path, () => openFile(this.#file(path), part, signal));
+  }
+
+  file(path: string, signal: AbortSignal): Promise<StoredFile> {
+    return guarded(path, async () => {
+      signal.throwIfAborted();
+      const file = resolve(this.#file(path));
+      const { dev, ino, size } = await stat(file, { bigint: true });
+      return { path: file, device: String(dev), inode: String(ino), size: Number(size) };
+    });
   }
 
   write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal): Promise<void> {

@@ -11,6 +11,13 @@ export interface ObjectInfo {
   size: number;
 }
 
+/** A file that is an object. Objects are replaced by a rename, so that other content is another file. */
+export interface StoredFile extends ObjectInfo {
+  path: string;
+  device: string;
+  inode: string;
+}
+
 /** What is written piece by piece: a request's body, or any other source of bytes. */
 export type ByteSource = AsyncIterable<Uint8Array>;
 
@@ -47,6 +54,12 @@ export interface StorageDriver {
    * @throws PathNotFound
    */
   address?(path: string, signal: AbortSignal): Promise<string | undefined>;
+
+  /**
+   * The object as a file of this machine, where it is one: its path and what `stat` says of it.
+   * @throws PathNotFound
+   */
+  file?(path: string, signal: AbortSignal): Promise<StoredFile>;
 
   /**
    * Streams an object to its path. When all bytes of `source` are taken, `approve` is called: the object becomes visible

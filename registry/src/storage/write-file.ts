@@ -1,14 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
+import { giveBack, takeBuffer } from '@wharfie/shared';
 import type { ByteSource } from './storage-driver.js';
 
-/** Bytes that one write takes: few system calls, so that the thread that does them is seldom woken. */
-const writeSize = 1024 * 1024;
-/** The same for the uploads that come when many are under way, so that memory holds for all of them. */
-const smallWriteSize = 128 * 1024;
-/** Large buffers at a time. They are kept for the next write. */
-const most = 16;
-const spare: Buffer[] = [];
-let large = 0;
 /** Bytes after which what came so far is sent to the disk, which has nothing to do otherwise until the last has come. */
 const syncSize = 4 * 1024 * 1024;
 
@@ -96,16 +89,4 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
 
 function isOfDisk(error: unknown): boolean {
   return ['ENOSPC', 'EDQUOT', 'EIO'].includes((error as NodeJS.ErrnoException).code ?? '');
-}
-
-function takeBuffer(): Buffer {
-  const known = spare.pop();
-  if (known) return known;
-  if (large === most) return Buffer.allocUnsafeSlow(smallWriteSize);
-  large += 1;
-  return Buffer.allocUnsafeSlow(writeSize);
-}
-
-function giveBack(...buffers: Buffer[]): void {
-  spare.push(...buffers.filter(({ length }) => length === writeSize));
 }

@@ -1,0 +1,71 @@
+import { giveBack, takeBuffer, type HandedFile } from '@wharfie/shared';
+import type { ServerResponse } from 'node:http';
+import { open, type FileHandle } from 'node:fs/promises';
+
+/** The file in the place of that which the registry handed over. */
+export class OtherFile extends Error {
+  override readonly name = 'OtherFile';
+  readonly code = 'OTHER_FILE';
+}
+
+/** Opens what the registry handed over. @throws OtherFile, or what opening a file throws */
+export async function openHanded({ path, device, inode, size }: HandedFile): Promise<FileHandle> {
+  const handle = await open(path, 'r');
+  const found = await handle.stat({ bigint: true });
+  if (String(found.dev) === device && String(found.ino) === inode && Number(found.size) === size) return handle;
+  await handle.close();
+  throw new OtherFile(`${path} is not the file that the registry means`);
+}
+
+/**
+ * Sends a part of a file as a body, reading on while one piece is written, and closes the file.
+ * @param sent is told of the bytes that went
+ * @throws when the client leaves, or bytes are missing
+ */
+export async function sendFile(
+  handle: FileHandle,
+  { start, length }: HandedFile,
+  response: ServerResponse,
+  sent: (bytes: number) => void,
+): Promise<void> {
+  let [filling, waiting] = [takeBuffer(), takeBuffer()];
+  let position = start;
+  const end = start + length;
+  const read = async (): Promise<Buffer> => {
+    const { bytesRead } = await handle.read(filling, 0, Math.min(filling.length, end - position), position);
+    if (bytesRead === 0) throw new Error('the file became shorter while it was sent');
+    position += bytesRead;
+    return filling.subarray(0, bytesRead);
+  };
+  try {
+    let reading: Promise<Buffer> | undefined = length > 0 ? read() : undefined;
+    while (reading) {
+      const piece: Buffer = await reading;
+      [filling, waiting] = [waiting, filling];
+      reading = position < end ? read() : undefined;
+      const [written] = await Promise.allSettled([write(response, piece), reading]);
+      if (written.status === 'rejected') throw written.reason;
+      sent(piece.length);
+    }
+    // What a broken connection may still read from is left to the garbage collector.
+    giveBack(filling, waiting);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Resolves when the connection has taken the bytes, so that the buffer is free again. */
+function write(response: ServerResponse, bytes: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const left = (): void => {
+      reject(new Error('the client left'));
+    };
+    response.once('close', left);
+    response.write(bytes, (error) => {
+      response.off('close', left);
+      if (error) reject(error);
+      else resolve();
+    });
+    if (response.destroyed) left();
+  });
+}

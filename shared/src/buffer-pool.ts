@@ -1,0 +1,23 @@
+/** Bytes of a buffer: large enough that the thread that reads and writes files is seldom woken. */
+const large = 1024 * 1024;
+/** The same when many are in use, so that memory holds for all of them. */
+const small = 128 * 1024;
+/** Large ones at most. */
+const most = 16;
+
+const spare: Buffer[] = [];
+let made = 0;
+
+/** A buffer for the bytes of a file on their way, whose content is anything. Whoever is done with it gives it back. */
+export function takeBuffer(): Buffer {
+  const known = spare.pop();
+  if (known) return known;
+  if (made === most) return Buffer.allocUnsafeSlow(small);
+  made += 1;
+  return Buffer.allocUnsafeSlow(large);
+}
+
+/** Only of buffers that nothing reads or writes any more. */
+export function giveBack(...buffers: Buffer[]): void {
+  spare.push(...buffers.filter(({ length }) => length === large));
+}
