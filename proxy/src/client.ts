@@ -20,6 +20,8 @@ export function clientOf(request: IncomingMessage, trusted: AddressList): Client
   const { socket, headers } = request;
   const hops = listed(headers['x-forwarded-for']).map(withoutPort);
   let peer = plainAddress(socket.remoteAddress);
+  // A proxy that is believed may still not say where its client came from, but which name it asked for.
+  const fronted = trusted.includes(peer);
   let believed = 0;
   while (trusted.includes(peer)) {
     const before = plainAddress(hops.at(-1 - believed));
@@ -27,8 +29,6 @@ export function clientOf(request: IncomingMessage, trusted: AddressList): Client
     believed += 1;
     peer = before;
   }
-  // A proxy that is believed may still not say where its client came from, but which name it asked for.
-  const fronted = trusted.includes(plainAddress(socket.remoteAddress));
   const said = (name: string) => (fronted ? hopsBack(listed(headers[name]), believed) : undefined);
   const protocol = said('x-forwarded-proto')?.toLowerCase();
   const own = socket instanceof TLSSocket ? 'https' : 'http';

@@ -1,10 +1,10 @@
 import { buffersPassed, drain, fileHeader, hasBody, OciError, type HandedFiles, type Logger } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
+import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Stream } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { TLSSocket } from 'node:tls';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
 import { ownHeaders, requestHeaders, responseHeaders } from './headers.js';
@@ -131,14 +131,13 @@ export class Forwarder {
       exchange.bytesOut += chunk.length;
       buffersPassed(chunk.length);
     });
-    // Before the pipeline, which would end the connection in good order.
-    answer.once('error', () => {
-      resetClient(exchange);
-    });
+    // Not a pipeline, which makes an AbortController and its error for every request.
+    answer.pipe(response, { end: !early });
     try {
-      await pipeline(answer, response, { end: !early });
+      await once(answer, 'end');
     } catch (error) {
       if (!clientLeft(exchange)) this.log.warn({ requestId: id, err: error }, 'the registry broke off an answer');
+      resetClient(exchange);
       sent?.destroy();
       return;
     }

@@ -40,6 +40,8 @@ function handing(file: HandedFile, status = 200, sign = files): RequestListener 
 async function pull({ port }: TestDoor, headers: Record<string, string> = {}): Promise<IncomingMessage> {
   const sent = request({ host: '127.0.0.1', port, path: blob, headers: { ...basic('bob'), ...headers }, agent: false });
   const [response] = (await once(sent.end(), 'response')) as [IncomingMessage];
+  // A connection that is reset fails the answer too.
+  sent.on('error', () => undefined);
   return response;
 }
 

@@ -4,6 +4,7 @@ import { BlockList, isIP } from 'node:net';
 export class AddressList {
   readonly #networks = new BlockList();
   #unix = false;
+  #isEmpty = true;
 
   /**
    * Reads addresses and CIDR networks separated by commas: `10.0.0.0/8, 2001:db8::1, unix`.
@@ -18,6 +19,7 @@ export class AddressList {
   /** Whether `address` is meant. A connection through a unix socket has none. */
   includes(address: string | undefined): boolean {
     if (address === undefined) return this.#unix;
+    if (this.#isEmpty) return false;
     const family = familyOf(address);
     return family !== undefined && this.#networks.check(address, family);
   }
@@ -33,6 +35,7 @@ export class AddressList {
     if (!family || Number(bits ?? longest) > longest) {
       throw new Error(`"${part}" is neither an address, nor a network such as 10.0.0.0/8 or 2001:db8::/32, nor unix`);
     }
+    this.#isEmpty = false;
     if (bits === undefined) this.#networks.addAddress(address, family);
     else this.#networks.addSubnet(address, Number(bits), family);
   }
