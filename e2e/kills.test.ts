@@ -44,7 +44,8 @@ describe(`${pushes} pushes while both services are killed at random (seed ${seed
     const main = join(projectRoot, name, 'dist', 'main.js');
     const child = fork(main, { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     services.set(name, child);
-    await once(child, 'message');
+    const ready = await Promise.race([once(child, 'message').then(() => true), once(child, 'exit').then(() => false)]);
+    if (!ready) throw new Error(`the ${name} did not start`);
   }
   async function end(name: string, signal: NodeJS.Signals): Promise<void> {
     const child = services.get(name);

@@ -1,10 +1,10 @@
 import { buffersPassed, drain, fileHeader, hasBody, OciError, type HandedFiles, type Logger } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
-import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Stream } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { TLSSocket } from 'node:tls';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
 import { ownHeaders, requestHeaders, responseHeaders } from './headers.js';
@@ -57,6 +57,8 @@ export class Forwarder {
     response.once('close', () => {
       if (!response.writableFinished) this.#attempts.get(request)?.sent?.destroy();
     });
+    // What goes wrong with the connection shows in `close`.
+    response.on('error', () => undefined);
     if (exchange.expectsContinue) response.writeContinue();
     this.#attempt(exchange, 1);
   }
@@ -134,7 +136,7 @@ export class Forwarder {
     // Not a pipeline, which makes an AbortController and its error for every request.
     answer.pipe(response, { end: !early });
     try {
-      await once(answer, 'end');
+      await finished(answer);
     } catch (error) {
       if (!clientLeft(exchange)) this.log.warn({ requestId: id, err: error }, 'the registry broke off an answer');
       resetClient(exchange);
