@@ -1,13 +1,22 @@
 import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
+/** @type {Set<number>} */
+const given = new Set();
+
 /**
  * A port of the loopback interface that nobody listens on just now. It lies below those that systems give to outgoing
- * connections, one of which could otherwise have it while a service is down for a moment. @returns {Promise<number>}
+ * connections, one of which could otherwise have it while a service is down for a moment, and above those that the Swift of
+ * the tests takes. @returns {Promise<number>}
  */
 export function freePort() {
   return new Promise((resolve, reject) => {
-    const port = randomInt(15_000, 32_000);
+    const port = randomInt(31_100, 32_700);
+    if (given.has(port)) {
+      resolve(freePort());
+      return;
+    }
+    given.add(port);
     const server = createServer();
     server.once('error', (/** @type {NodeJS.ErrnoException} */ error) => {
       if (error.code === 'EADDRINUSE') resolve(freePort());
