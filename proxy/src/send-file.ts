@@ -47,25 +47,28 @@ export async function sendFile(
       if (written.status === 'rejected') throw written.reason;
       sent(piece.length);
     }
-    // What a broken connection may still read from is left to the garbage collector.
-    giveBack(filling, waiting);
   } finally {
+    giveBack(filling, waiting);
     await handle.close();
   }
 }
 
-/** Resolves when the connection has taken the bytes, so that the buffer is free again. */
+/**
+ * Resolves when the connection has taken the bytes; rejects when it is closed, and never will. Either way the buffer is free
+ * again. The response itself is silent when it waits for the one before it on its connection.
+ */
 function write(response: ServerResponse, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
+    const { socket } = response.req;
     const left = (): void => {
       reject(new Error('the client left'));
     };
-    response.once('close', left);
+    socket.once('close', left);
     response.write(bytes, (error) => {
-      response.off('close', left);
+      socket.off('close', left);
       if (error) reject(error);
       else resolve();
     });
-    if (response.destroyed) left();
+    if (socket.destroyed) left();
   });
 }

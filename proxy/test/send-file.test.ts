@@ -1,4 +1,4 @@
-import { HandedFiles, type HandedFile } from '@wharfie/shared';
+import { giveBack, HandedFiles, takeBuffer, type HandedFile } from '@wharfie/shared';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { request, type IncomingMessage, type RequestListener } from 'node:http';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { ask, basic, openDoor, secret, upstreamAt, type TestDoor } from './harness.js';
+import { ask, basic, dial, openDoor, secret, upstreamAt, type TestDoor } from './harness.js';
 
 const blob = `/v2/team/app/blobs/sha256:${'a'.repeat(64)}`;
 const content = randomBytes(5_000_000);
@@ -102,6 +102,38 @@ describe('a file that the registry hands over', () => {
     await vi.waitFor(async () => {
       expect(await opened(path)).toBe(false);
     });
+  });
+
+  test('is closed when a client leaves that asked for it twice on one connection', async () => {
+    const path = await newFile(Buffer.alloc(50_000_000));
+    const door = await openDoor({ registry: handing(await handed(path)) });
+    const socket = dial(door);
+    const { Authorization } = basic('bob');
+    socket.write(`GET ${blob} HTTP/1.1\r\nHost: door\r\nAuthorization: ${Authorization}\r\n\r\n`.repeat(2));
+    await once(socket, 'readable');
+    await vi.waitFor(() => {
+      expect(door.asked).toHaveLength(2);
+    });
+    socket.destroy();
+    await vi.waitFor(async () => {
+      expect(await opened(path)).toBe(false);
+    });
+  });
+
+  test('leaves its buffers to the next one, also when the client leaves', async () => {
+    const path = await newFile(Buffer.alloc(50_000_000));
+    const door = await openDoor({ registry: handing(await handed(path)) });
+    for (let pulls = 0; pulls < 10; pulls += 1) {
+      const response = await pull(door);
+      await once(response, 'readable');
+      response.destroy();
+    }
+    await vi.waitFor(async () => {
+      expect(await opened(path)).toBe(false);
+    });
+    const taken = takeBuffer();
+    giveBack(taken);
+    expect(taken.length).toBe(1024 * 1024);
   });
 
   test('that becomes shorter resets the connection', async () => {
