@@ -1,6 +1,6 @@
 import { SettingsError } from '@wharfie/shared';
 import { describe, expect, test } from 'vitest';
-import { parseUpstreams, Upstreams, type Upstream } from './upstreams.js';
+import { isLocal, parseUpstreams, Upstreams, type Upstream } from './upstreams.js';
 
 const listen = { host: '127.0.0.1', port: 5001 };
 
@@ -19,6 +19,17 @@ describe('the registries', () => {
       { protocol: 'http:', socketPath: '/run/r.sock' },
       { protocol: 'http:', hostname: '::1', port: 2 },
     ]);
+  });
+
+  test.each([
+    ['unix:/run/r.sock', true],
+    ['http://127.0.0.1:1', true],
+    ['http://[::1]:1', true],
+    ['http://localhost:1', true],
+    ['http://10.0.0.1:1', false],
+    ['http://127.example.org:1', false],
+  ])('at %s are on this machine: %s', (url, local) => {
+    expect(parseUpstreams(url, listen).map(isLocal)).toEqual([local]);
   });
 
   test.each(['', 'a:5001', 'ftp://a', 'http://a/path', 'http://a?x', 'http://user@a', 'http://a,', 'unix:'])(

@@ -1,4 +1,4 @@
-import { formatListenAddress, SettingsError, type ListenAddress, type Logger } from '@wharfie/shared';
+import { formatListenAddress, isLoopback, SettingsError, type ListenAddress, type Logger } from '@wharfie/shared';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
@@ -158,14 +158,18 @@ export function crossed(error: NodeJS.ErrnoException, sent: ClientRequest | unde
 }
 
 /** Whether a registry listens on this machine, or what passes connections on to it does. */
-export function isLocal({ socketPath, hostname }: Upstream): boolean {
-  return socketPath !== undefined || hostname === 'localhost' || hostname === '::1' || hostname.startsWith('127.');
+export function isLocal(upstream: Upstream): boolean {
+  return isLoopback(addressOf(upstream));
 }
 
 /** How a registry is called in the log and in metrics. */
-export function nameOf({ protocol, hostname, port, socketPath }: Upstream): string {
-  if (socketPath !== undefined) return formatListenAddress({ path: socketPath });
-  return `${protocol}//${formatListenAddress({ host: hostname, port })}`;
+export function nameOf(upstream: Upstream): string {
+  const address = formatListenAddress(addressOf(upstream));
+  return upstream.socketPath === undefined ? `${upstream.protocol}//${address}` : address;
+}
+
+function addressOf({ socketPath, hostname, port }: Upstream): ListenAddress {
+  return socketPath === undefined ? { host: hostname, port } : { path: socketPath };
 }
 
 /** What `upstream` reads as `Host`. */
