@@ -4,7 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { freePort, startWharfie } from '../harness/start-wharfie.mjs';
+import { freePort } from '../harness/free-port.mjs';
+import { startWharfie } from '../harness/start-wharfie.mjs';
 
 const rounds = 5;
 const roundMilliseconds = 4000;

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { openSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort, startWharfie } from '../harness/start-wharfie.mjs';
+import { freePort } from '../harness/free-port.mjs';
+import { startWharfie } from '../harness/start-wharfie.mjs';
 import { descendants } from '../harness/processes.mjs';
 
 /** @typedef {import('./bench.mjs').Side} Side */

@@ -9,22 +9,26 @@ const given = new Set();
  * connections, one of which could otherwise have it while a service is down for a moment, and above those that the Swift of
  * the tests takes. @returns {Promise<number>}
  */
-export function freePort() {
-  return new Promise((resolve, reject) => {
+export async function freePort() {
+  for (;;) {
     const port = randomInt(31_100, 32_700);
-    if (given.has(port)) {
-      resolve(freePort());
-      return;
-    }
+    if (given.has(port)) continue;
     given.add(port);
+    if (await isFree(port)) return port;
+  }
+}
+
+/** @param {number} port @returns {Promise<boolean>} */
+function isFree(port) {
+  return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', (/** @type {NodeJS.ErrnoException} */ error) => {
-      if (error.code === 'EADDRINUSE') resolve(freePort());
+      if (error.code === 'EADDRINUSE') resolve(false);
       else reject(error);
     });
     server.listen(port, '127.0.0.1', () => {
       server.close(() => {
-        resolve(port);
+        resolve(true);
       });
     });
   });

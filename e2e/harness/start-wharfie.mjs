@@ -7,8 +7,6 @@ import { fileURLToPath } from 'node:url';
 import { freePort } from './free-port.mjs';
 import { servicesBelow } from './processes.mjs';
 
-export { freePort };
-
 const script = fileURLToPath(new URL('../../scripts/start.mjs', import.meta.url));
 const password = 'known to the test';
 

@@ -101,7 +101,7 @@ export class Forwarder {
 
   async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {
     const { exchange, upstream, sent } = attempt;
-    const { request, response, id, publicPath } = exchange;
+    const { request, response, id } = exchange;
     attempt.answered = true;
     if (answer.statusCode === 401) {
       // A challenge of its own would have clients send it, or whomever it names, their passwords.
@@ -123,12 +123,7 @@ export class Forwarder {
     }
     // A registry that answers before it has read everything will not read the rest.
     const early = bodyOutstanding(exchange);
-    const headers = responseHeaders(answer, ownHeaders(id), hostOf(upstream), publicPath);
-    response.writeHead(
-      answer.statusCode ?? 502,
-      answer.statusMessage,
-      early ? [...headers, 'Connection', 'close'] : headers,
-    );
+    writeHead(attempt, answer, { more: early ? ['Connection', 'close'] : [] });
     answer.on('data', (chunk: Buffer) => {
       exchange.bytesOut += chunk.length;
       buffersPassed(chunk.length);
@@ -151,8 +146,9 @@ export class Forwarder {
   }
 
   /** Sends the file that the registry answered with. Where it cannot be read here, the registry is asked for the bytes. */
-  async #sendHanded({ exchange, upstream, number }: Attempt, answer: IncomingMessage, handed: string): Promise<void> {
-    const { response, id, publicPath } = exchange;
+  async #sendHanded(attempt: Attempt, answer: IncomingMessage, handed: string): Promise<void> {
+    const { exchange, upstream, number } = attempt;
+    const { response, id } = exchange;
     answer.resume();
     const file = this.files.read(handed, id);
     if (!file) {
@@ -171,11 +167,7 @@ export class Forwarder {
       if (!clientLeft(exchange)) this.#attempt(exchange, number, false);
       return;
     }
-    response.writeHead(
-      answer.statusCode ?? 502,
-      answer.statusMessage,
-      responseHeaders(answer, ownHeaders(id), hostOf(upstream), publicPath, file.length),
-    );
+    writeHead(attempt, answer, { length: file.length });
     try {
       await sendFile(handle, file, response, (bytes) => {
         exchange.bytesOut += bytes;
@@ -214,6 +206,16 @@ export class Forwarder {
     request.unpipe();
     void refuse(exchange, refused ? unavailable() : badGateway());
   }
+}
+
+/** Gives the client the head of the registry's answer. */
+function writeHead(
+  { exchange: { response, id, publicPath }, upstream }: Attempt,
+  answer: IncomingMessage,
+  { length, more = [] }: { length?: number; more?: string[] },
+): void {
+  const headers = responseHeaders(answer, ownHeaders(id), hostOf(upstream), publicPath, length);
+  response.writeHead(answer.statusCode ?? 502, answer.statusMessage, [...headers, ...more]);
 }
 
 /** What http-proxy takes for the body: it is read only when there is a connection to send it on. */

@@ -2,19 +2,13 @@ import { giveBack, takeBuffer, type HandedFile } from '@wharfie/shared';
 import type { ServerResponse } from 'node:http';
 import { open, type FileHandle } from 'node:fs/promises';
 
-/** The file in the place of that which the registry handed over. */
-export class OtherFile extends Error {
-  override readonly name = 'OtherFile';
-  readonly code = 'OTHER_FILE';
-}
-
-/** Opens what the registry handed over. @throws OtherFile, or what opening a file throws */
+/** Opens what the registry handed over. @throws Error when that is another file by now, or what opening a file throws */
 export async function openHanded({ path, device, inode, size }: HandedFile): Promise<FileHandle> {
   const handle = await open(path, 'r');
   const found = await handle.stat({ bigint: true });
   if (String(found.dev) === device && String(found.ino) === inode && Number(found.size) === size) return handle;
   await handle.close();
-  throw new OtherFile(`${path} is not the file that the registry means`);
+  throw new Error(`${path} is not the file that the registry means`);
 }
 
 /**

@@ -1,21 +1,20 @@
 import { pipeline } from 'node:stream/promises';
 import { Controller, Delete, Get, Head, Inject, Res } from '@nestjs/common';
-import { OciError, buffersPassed, fileHeader, parseRange } from '@wharfie/shared';
-import type { ByteRange, HandedFiles } from '@wharfie/shared';
+import { HandedFiles, OciError, buffersPassed, fileHeader, parseRange } from '@wharfie/shared';
+import type { ByteRange } from '@wharfie/shared';
 import type { FastifyReply } from 'fastify';
 import { Blobs } from '../domain/blobs.js';
 import { byteRanges } from './byte-ranges.js';
 import { isKnown } from './conditional.js';
 import type { Exchange } from './exchange.js';
 import { CurrentExchange } from './exchange.js';
-import { HANDED_FILES } from './tokens.js';
 
 /** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs */
 @Controller('blob')
 export class BlobsController {
   constructor(
     @Inject(Blobs) private readonly blobs: Blobs,
-    @Inject(HANDED_FILES) private readonly files: HandedFiles,
+    @Inject(HandedFiles) private readonly files: HandedFiles,
   ) {}
 
   @Get()

@@ -1,4 +1,3 @@
 /** What the controllers are given. */
 export const LOGGER = Symbol('logger');
-export const HANDED_FILES = Symbol('handed files');
 export const UPLOAD_LOCATIONS = Symbol('upload locations');
