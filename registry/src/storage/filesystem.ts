@@ -1,15 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { copyFile, mkdir, open, readFile, readdir, rename, rm, rmdir, stat, truncate } from 'node:fs/promises';
-import { dirname, join, relative, resolve } from 'node:path';
+import { mkdir, open, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { LRUCache } from 'lru-cache';
+import { Piscina } from 'piscina';
+import type { Tasks } from './filesystem-changes.js';
+import { otherOffset, sizeOf } from './filesystem-changes.js';
+import { Intake } from './intake.js';
 import type { ByteSource, ObjectInfo, Part, StorageDriver, StoredFile } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
-import { Interrupted, writeInto } from './write-file.js';
+import { writeInto } from './write-file.js';
 
 const readSize = 256 * 1024;
+/** What is at most so long is written by the thread that gives it its name. */
+const shortSize = 64 * 1024;
+/** Such threads at most, which mostly wait for the disk; and how long an idle one stays, in milliseconds. */
+const threads = 3;
+const idleTimeout = 10_000;
 /** Names of listed directories that are remembered, over all directories. */
 const rememberedNames = 400_000;
 /** Files of at most so many bytes are remembered, and how many of them: a megabyte or two. */
@@ -19,6 +29,11 @@ const smallFiles = 4_000;
 const attempts = 100;
 /** How long a file or directory must have been at rest to be remembered: above any file system's time stamps. */
 const restMilliseconds = 1000;
+
+type Work<Task extends keyof Tasks> = Parameters<Tasks[Task]>[0];
+type Outcome<Task extends keyof Tasks> =
+  | { done: ReturnType<Tasks[Task]>; failed?: never }
+  | { done?: never; failed: { message: string; code: string | undefined; offset: number } };
 
 /**
  * Objects as files below a root that any number of processes may share, on any POSIX file system.
@@ -39,6 +54,14 @@ export class FilesystemDriver implements StorageDriver {
   });
   /** Links, mostly. Objects are replaced by a rename, so that other content is another file, or one that changed later. */
   readonly #small = new LRUCache<string, { changed: bigint; inode: bigint; content: Buffer }>({ max: smallFiles });
+  readonly #changes = new Piscina({
+    filename: fileURLToPath(new URL('./filesystem-changes.js', import.meta.url)),
+    minThreads: 0,
+    maxThreads: threads,
+    idleTimeout,
+    recordTiming: false,
+    resourceLimits: { maxYoungGenerationSizeMb: 1 },
+  });
 
   private constructor(root: string) {
     this.#root = root;
@@ -69,8 +92,12 @@ export class FilesystemDriver implements StorageDriver {
     });
   }
 
-  async put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
-    await this.write(path, once(content), () => undefined, signal);
+  put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
+    if (content.length > shortSize) return this.write(path, once(content), () => undefined, signal);
+    return guarded(path, async () => {
+      signal.throwIfAborted();
+      await this.#change('put', { ...this.#place(path), content });
+    });
   }
 
   stat(path: string, signal: AbortSignal): Promise<ObjectInfo> {
@@ -97,20 +124,18 @@ export class FilesystemDriver implements StorageDriver {
 
   write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal): Promise<void> {
     return guarded(path, async () => {
-      const target = this.#file(path);
-      const temporary = join(this.#temporary, randomUUID());
-      try {
-        await using(await open(temporary, 'wx', 0o644), async (file) => {
-          await writeInto(file, 0, source, signal);
+      const place = this.#place(path);
+      signal.throwIfAborted();
+      await taking(source, signal, async (intake) => {
+        const approved = (): void => {
+          if (intake.failure) throw intake.failure.error;
           approve();
-          await file.datasync();
-        });
-        signal.throwIfAborted();
-        await this.#place(temporary, target);
-      } catch (error) {
-        await rm(temporary, { force: true });
-        throw error;
-      }
+        };
+        const content = await intake.whole(shortSize);
+        if (content === undefined) return this.#writeLong(place, intake, approved);
+        approved();
+        await this.#change('put', { ...place, content });
+      });
     });
   }
 
@@ -126,17 +151,14 @@ export class FilesystemDriver implements StorageDriver {
   delete(path: string, signal: AbortSignal): Promise<void> {
     return guarded(path, async () => {
       signal.throwIfAborted();
-      await this.#remove(this.#file(path));
+      await this.#change('remove', { path: this.#file(path), temporary: this.#temporary });
     });
   }
 
   beginUpload(upload: string, signal: AbortSignal): Promise<void> {
     return guarded(upload, async () => {
       signal.throwIfAborted();
-      const stage = join(this.#temporary, randomUUID());
-      await mkdir(join(stage, '0'), { recursive: true });
-      await (await open(join(stage, '0', 'data'), 'wx', 0o644)).close();
-      await rename(stage, this.#upload(upload));
+      await this.#change('begin', { upload: this.#upload(upload), temporary: this.#temporary });
     });
   }
 
@@ -149,25 +171,15 @@ export class FilesystemDriver implements StorageDriver {
 
   appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
     return guarded(upload, async () => {
-      const claim = await this.#claim(upload, offset);
-      const data = join(claim, 'data');
-      let size = offset;
-      try {
-        size += await using(await open(data, 'r+').catch(lost(claim, offset)), async (file) => {
-          await file.truncate(offset);
-          return writeInto(file, offset, source, signal, true);
-        });
-      } catch (error) {
-        const kept = error instanceof Interrupted ? offset + error.written : offset;
-        // On a full disk, what does not count gives its room back at once, and not when the upload is purged.
-        if (kept === offset) await truncate(data, offset).catch(() => undefined);
-        await this.#release(claim, upload, kept).catch(() => undefined);
-        throw error instanceof Interrupted ? error.cause : error;
-      }
-      await this.#release(claim, upload, size).catch(() => {
-        throw new InvalidOffset(offset);
+      const at = { upload: this.#upload(upload), offset };
+      return taking(source, signal, async (intake) => {
+        const content = await intake.whole(shortSize);
+        const size = content
+          ? await this.#change('append', { ...at, content })
+          : await this.#appendLong(at, intake.portion(Infinity));
+        if (intake.failure) throw intake.failure.error;
+        return size;
       });
-      return size;
     });
   }
 
@@ -187,21 +199,15 @@ export class FilesystemDriver implements StorageDriver {
 
   commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
     return guarded(upload, async () => {
-      const target = this.#file(path);
       signal.throwIfAborted();
-      const claim = await this.#claim(upload, size);
-      const file = join(claim, 'data');
-      // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
-      if ((await stat(file)).size !== size) throw new InvalidOffset(size);
-      await this.#place(file, target);
-      await this.#clear(claim);
+      await this.#change('commit', { upload: this.#upload(upload), size, ...this.#place(path) });
     });
   }
 
   cancelUpload(upload: string, signal: AbortSignal): Promise<void> {
     return guarded(upload, async () => {
       signal.throwIfAborted();
-      await this.#remove(this.#upload(upload));
+      await this.#change('remove', { path: this.#upload(upload), temporary: this.#temporary });
     });
   }
 
@@ -220,7 +226,44 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   close(): Promise<void> {
-    return Promise.resolve();
+    return this.#changes.close();
+  }
+
+  async #writeLong(place: { target: string; temporary: string }, intake: Intake, approve: () => void): Promise<void> {
+    const name = join(this.#temporary, randomUUID());
+    try {
+      await using(await open(name, 'wx', 0o644), (file) => writeInto(file, 0, intake.portion(Infinity)));
+      approve();
+      await this.#change('place', { ...place, file: name });
+    } catch (error) {
+      await rm(name, { force: true });
+      throw error;
+    }
+  }
+
+  async #appendLong(at: { upload: string; offset: number }, source: ByteSource): Promise<number> {
+    const claim = await this.#change('claim', at);
+    let size = at.offset;
+    try {
+      // The claim has just found it there: now only another writer can have taken it.
+      const opening = open(join(claim, 'data'), 'r+').catch(ifMissing(() => Promise.reject(new InvalidOffset(size))));
+      size += await using(await opening, (file) => writeInto(file, at.offset, source));
+    } catch (error) {
+      await this.#change('abandon', { claim, ...at });
+      throw error;
+    }
+    return this.#change('release', { claim, size });
+  }
+
+  /** Has a thread change what lies below the root. @throws InvalidOffset, and what the file system says */
+  async #change<Task extends keyof Tasks>(task: Task, work: Work<Task>): Promise<ReturnType<Tasks[Task]>> {
+    const { done, failed } = (await this.#changes.run({ task, work })) as Outcome<Task>;
+    if (!failed) return done;
+    throw failed.code === otherOffset ? new InvalidOffset(failed.offset) : Object.assign(new Error(), failed);
+  }
+
+  #place(path: string): { target: string; temporary: string } {
+    return { target: this.#file(path), temporary: this.#temporary };
   }
 
   #file(path: string): string {
@@ -233,88 +276,14 @@ export class FilesystemDriver implements StorageDriver {
     return join(this.#uploads, upload);
   }
 
-  /** Removes the folders of an upload that has ended. Whatever else lies there is what another writer left. */
-  async #clear(claim: string): Promise<void> {
-    try {
-      await rmdir(claim);
-      await rmdir(dirname(claim));
-    } catch {
-      await rm(dirname(claim), { recursive: true, force: true });
-    }
-  }
-
-  /** Removes a file or a tree at one stroke: it is gone before its parts are. */
-  async #remove(path: string): Promise<void> {
-    const doomed = join(this.#temporary, randomUUID());
-    await rename(path, doomed);
-    await syncFolder(dirname(path));
-    await rm(doomed, { recursive: true, force: true });
-  }
-
-  /**
-   * Renames a finished file to its place. Folders that are missing are made around it first and appear together with it,
-   * so that a crash never leaves an empty one (which would be a tag without a manifest). Everything is on the disk
-   * afterwards: the file, then the new folders, then the one that they are in.
-   */
-  async #place(file: string, target: string): Promise<void> {
-    for (;;) {
-      const missing = await rename(file, target).then(
-        () => undefined,
-        ifMissing(() => topmostMissing(dirname(target))),
-      );
-      if (missing === undefined) {
-        await syncFolder(dirname(target));
-        return;
-      }
-      const stage = join(this.#temporary, randomUUID());
-      const inside = join(stage, relative(missing, target));
-      await mkdir(dirname(inside), { recursive: true });
-      await rename(file, inside);
-      // In whichever order, as nothing of it can be seen: at once, so that the file system does it in one commit.
-      await Promise.all(foldersBetween(stage, dirname(inside)).map(syncFolder));
-      try {
-        await rename(stage, missing);
-        await syncFolder(dirname(missing));
-        return;
-      } catch (error) {
-        // Another process has made the folder meanwhile: take the file back and put it there.
-        if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
-        await rename(inside, file);
-        await rm(stage, { recursive: true, force: true });
-      }
-    }
-  }
-
   /** The one folder of an upload: its name, and the size that counts. */
   async #state(upload: string): Promise<{ name: string; size: number }> {
     // A listing that meets a rename may hold neither the old name nor the new one.
     for (let attempt = 0; attempt < attempts; attempt += 1) {
       const [name] = await readdir(this.#upload(upload));
-      if (name !== undefined) return { name, size: Number(name.split('.', 1)[0]) };
+      if (name !== undefined) return { name, size: sizeOf(name) };
     }
     throw new PathNotFound(upload);
-  }
-
-  /** Takes an upload for this call, from nobody or from another writer, and returns the folder that is now ours. */
-  async #claim(upload: string, offset: number): Promise<string> {
-    const { name, size } = await this.#state(upload);
-    if (size !== offset) throw new InvalidOffset(offset);
-    const folder = this.#upload(upload);
-    const claim = join(folder, `${offset}.${randomUUID()}`);
-    await rename(join(folder, name), claim).catch(lost(claim, offset));
-    if (name !== String(offset)) {
-      // Another writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
-      const data = join(claim, 'data');
-      await copyFile(data, `${data}.copy`).catch(lost(claim, offset));
-      await truncate(`${data}.copy`, offset).catch(lost(claim, offset));
-      await rename(`${data}.copy`, data).catch(lost(claim, offset));
-    }
-    return claim;
-  }
-
-  /** Gives a claimed upload back with the size that now counts; fails when another writer has taken it. */
-  async #release(claim: string, upload: string, size: number): Promise<void> {
-    await rename(claim, join(this.#upload(upload), String(size)));
   }
 
   /** The sorted names of a directory, remembered for as long as its time of change stays the same. */
@@ -342,6 +311,16 @@ async function openFile(file: string, part: Part | undefined, signal: AbortSigna
   return Readable.from([]);
 }
 
+/** Has a source taken, and lets it go afterwards. */
+async function taking<T>(source: ByteSource, signal: AbortSignal, action: (intake: Intake) => Promise<T>): Promise<T> {
+  const intake = new Intake(source, signal);
+  try {
+    return await action(intake);
+  } finally {
+    intake.close();
+  }
+}
+
 async function using<T>(file: FileHandle, action: (file: FileHandle) => Promise<T>): Promise<T> {
   try {
     return await action(file);
@@ -353,21 +332,6 @@ async function using<T>(file: FileHandle, action: (file: FileHandle) => Promise<
 // eslint-disable-next-line @typescript-eslint/require-await -- an async source of one piece
 async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
   yield content;
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  await using(await open(folder, 'r'), (handle) => handle.sync());
-}
-
-/** `outer`, `inner`, and what lies between. */
-function foldersBetween(outer: string, inner: string): string[] {
-  return inner === outer ? [outer] : [inner, ...foldersBetween(outer, dirname(inner))];
-}
-
-async function topmostMissing(folder: string): Promise<string> {
-  const parent = dirname(folder);
-  const there = await stat(parent).catch(ifMissing(() => undefined));
-  return there ? folder : topmostMissing(parent);
 }
 
 /** When anything of a file or tree was last written, in milliseconds; a tree that vanishes meanwhile counts as new. */
@@ -404,15 +368,6 @@ function ifMissing<T>(answer: () => T): (error: unknown) => T {
   return (error) => {
     if (!hasCode(error, 'ENOENT', 'ENOTDIR')) throw error;
     return answer();
-  };
-}
-
-/** Something of our claim is missing: another writer has taken it, or only its file has gone (see `readUpload`). */
-function lost(claim: string, offset: number): (error: unknown) => Promise<never> {
-  return async (error) => {
-    if (!hasCode(error, 'ENOENT')) throw error;
-    const isOurs = await stat(claim).catch(ifMissing(() => undefined));
-    throw isOurs ? new PathNotFound(claim) : new InvalidOffset(offset);
   };
 }
 

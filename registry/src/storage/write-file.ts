@@ -5,30 +5,14 @@ import type { ByteSource } from './storage-driver.js';
 /** Bytes after which what came so far is sent to the disk, which has nothing to do otherwise until the last has come. */
 const syncSize = 4 * 1024 * 1024;
 
-/** A source that failed after bytes of it were written and synced. */
-export class Interrupted extends Error {
-  constructor(
-    override readonly cause: unknown,
-    readonly written: number,
-  ) {
-    super('interrupted');
-  }
-}
-
 /**
- * Writes a source into a file from `offset`, reading on while one write is under way; returns the bytes written.
+ * Writes a source into a file from `offset` and to the disk, reading on while one write is under way; returns the bytes
+ * written.
  *
  * The bytes are copied into buffers that are used over and over: a chunk of the source dies young, whereas one that waits
  * for the disk would outlive some collections and then be left lying. It costs a twentieth of what hashing it does.
- * @param keep sync what came, also when the source fails (which is then thrown as Interrupted)
  */
-export async function writeInto(
-  file: FileHandle,
-  offset: number,
-  source: ByteSource,
-  signal: AbortSignal,
-  keep = false,
-): Promise<number> {
+export async function writeInto(file: FileHandle, offset: number, source: ByteSource): Promise<number> {
   let [filling, waiting] = [takeBuffer(), takeBuffer()];
   let used = 0;
   let position = offset;
@@ -50,33 +34,25 @@ export async function writeInto(
     syncing = file.datasync();
     syncing.catch(() => undefined);
   };
-  let failure: { error: unknown } | undefined;
   try {
-    try {
-      for await (const chunk of source) {
-        signal.throwIfAborted();
-        for (let taken = 0; taken < chunk.length;) {
-          const part = chunk.subarray(taken, taken + filling.length - used);
-          filling.set(part, used);
-          taken += part.length;
-          used += part.length;
-          if (used === filling.length) await flush();
-        }
+    for await (const chunk of source) {
+      for (let taken = 0; taken < chunk.length;) {
+        const part = chunk.subarray(taken, taken + filling.length - used);
+        filling.set(part, used);
+        taken += part.length;
+        used += part.length;
+        if (used === filling.length) await flush();
       }
-    } catch (error) {
-      if (!keep || isOfDisk(error)) throw error;
-      failure = { error };
     }
     if (used > 0) await flush();
     await writing;
     await syncing;
-    if (keep) await file.datasync();
+    await file.datasync();
   } finally {
     // What the disk is still reading from is nobody else's yet.
     await Promise.allSettled([writing, syncing]);
     giveBack(filling, waiting);
   }
-  if (failure) throw new Interrupted(failure.error, position - offset);
   return position - offset;
 }
 
@@ -85,8 +61,4 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
   for (let done = 0; done < bytes.length;) {
     done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
   }
-}
-
-function isOfDisk(error: unknown): boolean {
-  return ['ENOSPC', 'EDQUOT', 'EIO'].includes((error as NodeJS.ErrnoException).code ?? '');
 }

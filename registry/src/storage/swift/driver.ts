@@ -4,7 +4,7 @@ import { buffer } from 'node:stream/consumers';
 import type { ByteSource, ObjectInfo, Part, StorageDriver } from '../storage-driver.js';
 import { PathNotFound } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
-import { Intake } from './intake.js';
+import { Intake } from '../intake.js';
 import { dynamicSegments, openObject, staticSegments } from './large-object.js';
 import { listNames, namesBelow } from './listing.js';
 import { Names } from './names.js';

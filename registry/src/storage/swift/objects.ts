@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
-import type { Intake } from './intake.js';
+import type { Intake } from '../intake.js';
 import { bare, md5 } from './large-object.js';
 
 /** Deletions under way at once. */

@@ -6,7 +6,7 @@ import type { Segment } from './assemble.js';
 import { copySegment, putManifest } from './assemble.js';
 import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
-import { Intake } from './intake.js';
+import { Intake } from '../intake.js';
 import { md5, openObject, staticSegments } from './large-object.js';
 import { listAll, namesBelow } from './listing.js';
 import type { Names } from './names.js';

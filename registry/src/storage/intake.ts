@@ -1,9 +1,11 @@
-import type { ByteSource } from '../storage-driver.js';
+import type { ByteSource } from './storage-driver.js';
 
 /** A source that is taken in portions. When it fails, what came before stays usable: the failure is kept beside it. */
 export class Intake {
   readonly #iterator: AsyncIterator<Uint8Array>;
-  #rest: Uint8Array | undefined;
+  /** What was read and is yet to be taken. */
+  #kept: Uint8Array[] = [];
+  #interrupt: ((reason: unknown) => void) | undefined;
   /** No byte follows. */
   ended = false;
   failure: { error: unknown } | undefined;
@@ -14,6 +16,20 @@ export class Intake {
     private readonly signal: AbortSignal,
   ) {
     this.#iterator = source[Symbol.asyncIterator]();
+    signal.addEventListener('abort', this.#abort);
+  }
+
+  /** All that comes, when it is at most so many bytes; else undefined, and nothing is taken. */
+  async whole(atMost: number): Promise<Buffer | undefined> {
+    const chunks: Uint8Array[] = [];
+    for (let size = 0; size <= atMost;) {
+      const chunk = await this.#next();
+      if (!chunk) return Buffer.concat(chunks);
+      chunks.push(chunk);
+      size += chunk.length;
+    }
+    this.#kept.unshift(...chunks);
+    return undefined;
   }
 
   /** The next bytes, as many as asked for unless the source ends before. */
@@ -26,21 +42,24 @@ export class Intake {
   /** The same, as they come. */
   async *portion(atMost: number): AsyncGenerator<Uint8Array> {
     for (let left = atMost; left > 0;) {
-      const chunk = this.#rest ?? (await this.#next());
-      this.#rest = undefined;
+      const chunk = await this.#next();
       if (!chunk) return;
-      if (chunk.length > left) this.#rest = chunk.subarray(left);
-      left -= Math.min(chunk.length, left);
-      yield this.#rest ? chunk.subarray(0, chunk.length - this.#rest.length) : chunk;
+      if (chunk.length > left) this.#kept.unshift(chunk.subarray(left));
+      const part = chunk.subarray(0, left);
+      left -= part.length;
+      yield part;
     }
   }
 
   /** Lets the source go, which may still be waiting for bytes of its own. */
   close(): void {
+    this.signal.removeEventListener('abort', this.#abort);
     if (!this.ended || this.signal.aborted) this.#iterator.return?.().catch(() => undefined);
   }
 
   async #next(): Promise<Uint8Array | undefined> {
+    const kept = this.#kept.shift();
+    if (kept) return kept;
     try {
       const next = this.ended ? undefined : await this.#unlessAborted(this.#iterator.next());
       if (next && !next.done) return next.value;
@@ -53,14 +72,13 @@ export class Intake {
 
   #unlessAborted<T>(next: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const abort = (): void => {
-        reject(this.signal.reason as Error);
-      };
-      if (this.signal.aborted) abort();
-      this.signal.addEventListener('abort', abort, { once: true });
-      next.then(resolve, reject).finally(() => {
-        this.signal.removeEventListener('abort', abort);
-      });
+      this.#interrupt = reject;
+      if (this.signal.aborted) this.#abort();
+      next.then(resolve, reject);
     });
   }
+
+  readonly #abort = (): void => {
+    this.#interrupt?.(this.signal.reason);
+  };
 }

@@ -1,0 +1,280 @@
+// What changes names below a root: each change is one task of a worker thread, as each of its many calls of the system would
+// cost the waking of a thread and of the loop. JavaScript, so that it is found beside the module that names it both in
+// `src` and in `dist`.
+import { randomUUID } from 'node:crypto';
+import * as fs from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+
+/** How often a name is looked up again that another process renames all the time. */
+const attempts = 100;
+
+/** Code of the failure that says that an upload does not stand at the offset, or is another writer's now. */
+export const otherOffset = 'OTHER_OFFSET';
+
+/** @typedef {typeof tasks} Tasks */
+const tasks = {
+  /** Makes a small file, or replaces it. @param {{ target: string, temporary: string, content: Uint8Array }} work */
+  put({ target, temporary, content }) {
+    const file = join(temporary, randomUUID());
+    try {
+      using(fs.openSync(file, 'wx', 0o644), (fd) => {
+        writeAll(fd, content, 0);
+      });
+      moveTo(target, file, temporary);
+    } catch (error) {
+      fs.rmSync(file, { force: true });
+      throw error;
+    }
+  },
+
+  /** Renames a file that is on the disk to its place. @param {{ target: string, temporary: string, file: string }} work */
+  place({ target, temporary, file }) {
+    moveTo(target, file, temporary);
+  },
+
+  /** Removes a file or a tree at one stroke: it is gone before its parts are. @param {{ path: string, temporary: string }} work */
+  remove({ path, temporary }) {
+    const doomed = join(temporary, randomUUID());
+    fs.renameSync(path, doomed);
+    syncFolder(dirname(path));
+    fs.rmSync(doomed, { recursive: true, force: true });
+  },
+
+  /** @param {{ upload: string, temporary: string }} work */
+  begin({ upload, temporary }) {
+    const stage = join(temporary, randomUUID());
+    fs.mkdirSync(join(stage, '0'), { recursive: true });
+    fs.closeSync(fs.openSync(join(stage, '0', 'data'), 'wx', 0o644));
+    fs.renameSync(stage, upload);
+  },
+
+  /** Appends a few bytes to an upload; returns its new size. @param {{ upload: string, offset: number, content: Uint8Array }} work */
+  append({ upload, offset, content }) {
+    const claim = take(upload, offset);
+    try {
+      held(claim, offset, () => {
+        using(fs.openSync(join(claim, 'data'), 'r+'), (fd) => {
+          fs.ftruncateSync(fd, offset);
+          writeAll(fd, content, offset);
+        });
+      });
+    } catch (error) {
+      revert(claim, offset);
+      throw error;
+    }
+    return give(claim, offset + content.length);
+  },
+
+  /**
+   * Takes an upload for one writer; returns the folder that is now its own, whose file ends at the offset.
+   * @param {{ upload: string, offset: number }} work
+   */
+  claim({ upload, offset }) {
+    const claim = take(upload, offset);
+    held(claim, offset, () => {
+      fs.truncateSync(join(claim, 'data'), offset);
+    });
+    return claim;
+  },
+
+  /** Gives a claimed upload back with the size that now counts, and returns that. @param {{ claim: string, size: number }} work */
+  release({ claim, size }) {
+    return give(claim, size);
+  },
+
+  /** Gives a claimed upload back as it was. @param {{ claim: string, offset: number }} work */
+  abandon({ claim, offset }) {
+    revert(claim, offset);
+  },
+
+  /**
+   * Renames the file of an upload to its place, and ends the upload.
+   * @param {{ upload: string, size: number, target: string, temporary: string }} work
+   */
+  commit({ upload, size, target, temporary }) {
+    const claim = take(upload, size);
+    const file = join(claim, 'data');
+    // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
+    if (fs.statSync(file).size !== size) throw isElsewhere(size);
+    moveTo(target, file, temporary);
+    try {
+      fs.rmdirSync(claim);
+      fs.rmdirSync(upload);
+    } catch {
+      // Whatever else lies there is what another writer left.
+      fs.rmSync(upload, { recursive: true, force: true });
+    }
+  },
+};
+
+/**
+ * Does a task. Tells a failure as an object, as an Error would lose its code on the way between threads.
+ * @param {{ task: keyof Tasks, work: never }} order
+ */
+export default function run({ task, work }) {
+  try {
+    return { done: tasks[task](work) };
+  } catch (error) {
+    const { message, code, offset = 0 } = /** @type {NodeJS.ErrnoException & { offset?: number }} */ (error);
+    return { failed: { message, code, offset } };
+  }
+}
+
+/**
+ * Renames a finished file to its place. Folders that are missing are made around it first and appear together with it,
+ * so that a crash never leaves an empty one (which would be a tag without a manifest). Everything is on the disk
+ * afterwards: the file, then the new folders, then the one that they are in.
+ * @param {string} target @param {string} file @param {string} temporary
+ */
+function moveTo(target, file, temporary) {
+  for (;;) {
+    if (renamed(file, target)) {
+      syncFolder(dirname(target));
+      return;
+    }
+    const missing = topmostMissing(dirname(target));
+    const stage = join(temporary, randomUUID());
+    const inside = join(stage, relative(missing, target));
+    fs.mkdirSync(dirname(inside), { recursive: true });
+    fs.renameSync(file, inside);
+    // In whichever order, as nothing of it can be seen.
+    for (let folder = dirname(inside); folder !== dirname(stage); folder = dirname(folder)) syncFolder(folder);
+    try {
+      fs.renameSync(stage, missing);
+    } catch (error) {
+      // Another process has made the folder meanwhile: take the file back and put it there.
+      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
+      fs.renameSync(inside, file);
+      fs.rmSync(stage, { recursive: true, force: true });
+      continue;
+    }
+    syncFolder(dirname(missing));
+    return;
+  }
+}
+
+/** @param {string} folder @returns {string} */
+function topmostMissing(folder) {
+  const parent = dirname(folder);
+  return fs.statSync(parent, { throwIfNoEntry: false }) ? folder : topmostMissing(parent);
+}
+
+/** Whether it could be renamed; it cannot where the folder is missing. @param {string} from @param {string} to */
+function renamed(from, to) {
+  try {
+    fs.renameSync(from, to);
+    return true;
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
+    return false;
+  }
+}
+
+/**
+ * Takes an upload, from nobody or from another writer; returns the folder that is now ours.
+ * @param {string} upload @param {number} offset
+ */
+function take(upload, offset) {
+  const name = nameIn(upload);
+  if (sizeOf(name) !== offset) throw isElsewhere(offset);
+  const claim = join(upload, `${offset}.${randomUUID()}`);
+  held(claim, offset, () => {
+    fs.renameSync(join(upload, name), claim);
+    if (name === String(offset)) return;
+    // Another writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
+    const data = join(claim, 'data');
+    fs.copyFileSync(data, `${data}.copy`);
+    fs.truncateSync(`${data}.copy`, offset);
+    fs.renameSync(`${data}.copy`, data);
+  });
+  return claim;
+}
+
+/** Gives a claimed upload back. @param {string} claim @param {number} size that counts now */
+function give(claim, size) {
+  try {
+    fs.renameSync(claim, join(dirname(claim), String(size)));
+    return size;
+  } catch {
+    throw isElsewhere(size);
+  }
+}
+
+/**
+ * Gives a claimed upload back as it was, if that can be. On a full disk, what does not count gives its room back at once,
+ * and not when the upload is purged.
+ * @param {string} claim @param {number} offset
+ */
+function revert(claim, offset) {
+  try {
+    fs.truncateSync(join(claim, 'data'), offset);
+  } catch {
+    // The size in the name is what counts.
+  }
+  try {
+    give(claim, offset);
+  } catch {
+    // Then another writer has it.
+  }
+}
+
+/**
+ * Runs what needs a claim. When something is missing, another writer has taken it, or only its file has gone.
+ * @template Result
+ * @param {string} claim @param {number} offset @param {() => Result} action
+ */
+function held(claim, offset, action) {
+  try {
+    return action();
+  } catch (error) {
+    if (hasCode(error, 'ENOENT') && !fs.existsSync(claim)) throw isElsewhere(offset);
+    throw error;
+  }
+}
+
+/** The one name in the folder of an upload. @param {string} upload */
+function nameIn(upload) {
+  // A listing that meets a rename may hold neither the old name nor the new one.
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    const [name] = fs.readdirSync(upload);
+    if (name !== undefined) return name;
+  }
+  throw Object.assign(new Error(`${upload} is empty`), { code: 'ENOENT' });
+}
+
+/** How many bytes of an upload count. @param {string} name of the one folder in its folder */
+export function sizeOf(name) {
+  return Number(name.split('.', 1)[0]);
+}
+
+/** @param {number} fd @param {Uint8Array} bytes @param {number} position */
+function writeAll(fd, bytes, position) {
+  for (let done = 0; done < bytes.length;) done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
+  fs.fdatasyncSync(fd);
+}
+
+/** @param {string} folder */
+function syncFolder(folder) {
+  using(fs.openSync(folder, 'r'), (fd) => {
+    fs.fsyncSync(fd);
+  });
+}
+
+/** @param {number} fd @param {(fd: number) => void} action */
+function using(fd, action) {
+  try {
+    action(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** @param {unknown} error @param {string[]} codes */
+function hasCode(error, ...codes) {
+  return codes.includes(/** @type {NodeJS.ErrnoException} */ (error).code ?? '');
+}
+
+/** @param {number} offset */
+function isElsewhere(offset) {
+  return Object.assign(new Error(), { code: otherOffset, offset });
+}
