@@ -1,14 +1,18 @@
-// A push of many layers with Docker itself.
+// What is measured with Docker itself: a push of many layers, and the start of our containers.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { freePort } from '../harness/free-port.mjs';
 
 const run = promisify(execFile);
 const script = fileURLToPath(new URL('../docker/engine.sh', import.meta.url));
+const baseImage = fileURLToPath(new URL('../docker/base-image.sh', import.meta.url));
+const compose = fileURLToPath(new URL('../../docker-compose.yml', import.meta.url));
 const layers = 50;
 const layerSize = 256 * 1024;
 
@@ -25,7 +29,7 @@ export async function startEngine() {
       DOCKER_CONFIG: join(folder, 'client'),
       DOCKER_BUILDKIT: '0',
     };
-    return { folder, docker: (/** @type {string[]} */ ...args) => run('docker', args, { env }) };
+    return { folder, env, docker: (/** @type {string[]} */ ...args) => run('docker', args, { env }) };
   } catch {
     await rm(folder, { recursive: true, force: true });
     return undefined;
@@ -60,6 +64,52 @@ export function dockerPush(engine) {
       return seconds;
     },
   };
+}
+
+/**
+ * Wharfie in the containers of docker-compose.yml, ready when the registry answers through the door.
+ * @param {Engine} engine @returns {import('./bench.mjs').Side}
+ */
+export function wharfieInContainers({ docker, env }) {
+  const password = 'known to the test';
+  const authorization = `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`;
+  const containers = ['bench-registry-1', 'bench-proxy-1'];
+  /** @type {number | undefined} */
+  let port;
+  return {
+    name: 'Wharfie in containers',
+    start: async (folder) => {
+      if (port === undefined) {
+        port = await freePort();
+        const settings = join(folder, 'env');
+        await writeFile(settings, `WHARFIE_PUBLISH=127.0.0.1:${port}\nWHARFIE_ADMIN_PASSWORD=${password}\n`);
+        await run(baseImage, [], { env });
+        const project = ['--project-name', 'bench', '--env-file', settings, '--file', compose];
+        await docker('compose', ...project, 'up', '--build', '--detach', '--wait');
+        await docker('stop', ...containers);
+      }
+      await docker('start', ...containers);
+      while (!(await isReady(port, authorization))) await delay(5);
+      return {
+        target: { host: '127.0.0.1', port, authorization },
+        processes: () => [],
+        stop: async () => {
+          await docker('stop', ...containers);
+        },
+      };
+    },
+  };
+}
+
+/** @param {number} port @param {string} authorization */
+async function isReady(port, authorization) {
+  try {
+    // The engine's own proxy takes connections before the container does, and keeps some of them waiting for ever.
+    const signal = AbortSignal.timeout(100);
+    return (await fetch(`http://127.0.0.1:${port}/v2/_catalog`, { headers: { authorization }, signal })).ok;
+  } catch {
+    return false;
+  }
 }
 
 /** @param {Engine} engine @param {string} registry @param {string} [authorization] */

@@ -1,8 +1,9 @@
 // `npm run bench`: Wharfie on a file system, against docker-registry bare and behind nginx.
 import { bench, readOptions } from './bench.mjs';
-import { dockerPush, startEngine, stopEngine } from './docker.mjs';
+import { dockerPush, startEngine, stopEngine, wharfieInContainers } from './docker.mjs';
 import { lists, removeLists } from './lists.mjs';
 import {
+  containerStart,
   manifestRates,
   memoryAtRest,
   memoryOfPushes,
@@ -42,6 +43,9 @@ try {
         ],
       },
       { title: 'Start', sides: sides.slice(0, 2), measures: [warmStart()] },
+      ...(engine
+        ? [{ title: 'Start of containers', sides: [wharfieInContainers(engine)], measures: [containerStart()] }]
+        : []),
       { title: 'Many at once', sides: sides.slice(0, 2), measures: [memoryOfPushes()] },
       lists(),
     ],

@@ -95,6 +95,11 @@ export function warmStart() {
   };
 }
 
+/** The same of containers, which were made before. @returns {Measure} */
+export function containerStart() {
+  return { ...warmStart(), id: 'container-start', title: 'Start of containers until ready' };
+}
+
 /** Adds what is wanted to measures, by their name. @param {Measure[]} measures @param {Record<string, Record<string, number>>} wanted */
 export function wanting(measures, wanted) {
   return measures.map((measure) => ({ ...measure, ...(wanted[measure.id] && { wanted: wanted[measure.id] }) }));
