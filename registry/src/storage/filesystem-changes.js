@@ -6,7 +6,7 @@ import * as fs from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
 /** How often a name is looked up again that another process renames all the time. */
-const attempts = 100;
+export const attempts = 100;
 
 /** Code of the failure that says that an upload does not stand at the offset, or is another writer's now. */
 export const otherOffset = 'OTHER_OFFSET';

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { LRUCache } from 'lru-cache';
 import { Piscina } from 'piscina';
 import type { Tasks } from './filesystem-changes.js';
-import { otherOffset, sizeOf } from './filesystem-changes.js';
+import { attempts, otherOffset, sizeOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
 import type { ByteSource, ObjectInfo, Part, StorageDriver, StoredFile } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
@@ -17,16 +17,14 @@ import { writeInto } from './write-file.js';
 const readSize = 256 * 1024;
 /** What is at most so long is written by the thread that gives it its name. */
 const shortSize = 64 * 1024;
-/** Such threads at most, which mostly wait for the disk; and how long an idle one stays, in milliseconds. */
-const threads = 3;
-const idleTimeout = 10_000;
+/** Such threads at most, of 12 MB each, which mostly wait for the disk; and how long an idle one stays, in milliseconds. */
+const threads = 2;
+const idleTimeout = 2_000;
 /** Names of listed directories that are remembered, over all directories. */
 const rememberedNames = 400_000;
 /** Files of at most so many bytes are remembered, and how many of them: a megabyte or two. */
 const smallSize = 256;
 const smallFiles = 4_000;
-/** How often a name is looked up again that another process renames all the time. */
-const attempts = 100;
 /** How long a file or directory must have been at rest to be remembered: above any file system's time stamps. */
 const restMilliseconds = 1000;
 
@@ -60,7 +58,6 @@ export class FilesystemDriver implements StorageDriver {
     maxThreads: threads,
     idleTimeout,
     recordTiming: false,
-    resourceLimits: { maxYoungGenerationSizeMb: 1 },
   });
 
   private constructor(root: string) {
