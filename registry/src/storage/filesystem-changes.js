@@ -3,7 +3,12 @@
 // `src` and in `dist`.
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
+import { copyFile, rm } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { promisify } from 'node:util';
+
+// Tasks take turns: none waits while another one waits for the disk, copies a file or removes a tree.
+const [sync, datasync] = [promisify(fs.fsync), promisify(fs.fdatasync)];
 
 /** How often a name is looked up again that another process renames all the time. */
 export const attempts = 100;
@@ -14,13 +19,11 @@ export const otherOffset = 'OTHER_OFFSET';
 /** @typedef {typeof tasks} Tasks */
 const tasks = {
   /** Makes a small file, or replaces it. @param {{ target: string, temporary: string, content: Uint8Array }} work */
-  put({ target, temporary, content }) {
+  async put({ target, temporary, content }) {
     const file = join(temporary, randomUUID());
     try {
-      using(fs.openSync(file, 'wx', 0o644), (fd) => {
-        writeAll(fd, content, 0);
-      });
-      moveTo(target, file, temporary);
+      await using(fs.openSync(file, 'wx', 0o644), (fd) => writeAll(fd, content, 0));
+      await moveTo(target, file, temporary);
     } catch (error) {
       fs.rmSync(file, { force: true });
       throw error;
@@ -28,16 +31,16 @@ const tasks = {
   },
 
   /** Renames a file that is on the disk to its place. @param {{ target: string, temporary: string, file: string }} work */
-  place({ target, temporary, file }) {
-    moveTo(target, file, temporary);
+  async place({ target, temporary, file }) {
+    await moveTo(target, file, temporary);
   },
 
   /** Removes a file or a tree at one stroke: it is gone before its parts are. @param {{ path: string, temporary: string }} work */
-  remove({ path, temporary }) {
+  async remove({ path, temporary }) {
     const doomed = join(temporary, randomUUID());
     fs.renameSync(path, doomed);
-    syncFolder(dirname(path));
-    fs.rmSync(doomed, { recursive: true, force: true });
+    await syncFolder(dirname(path));
+    await rm(doomed, { recursive: true, force: true });
   },
 
   /** @param {{ upload: string, temporary: string }} work */
@@ -49,14 +52,13 @@ const tasks = {
   },
 
   /** Appends a few bytes to an upload; returns its new size. @param {{ upload: string, offset: number, content: Uint8Array }} work */
-  append({ upload, offset, content }) {
-    const claim = take(upload, offset);
+  async append({ upload, offset, content }) {
+    const claim = await take(upload, offset);
     try {
-      held(claim, offset, () => {
-        using(fs.openSync(join(claim, 'data'), 'r+'), (fd) => {
-          fs.ftruncateSync(fd, offset);
-          writeAll(fd, content, offset);
-        });
+      const opened = await held(claim, offset, () => fs.openSync(join(claim, 'data'), 'r+'));
+      await using(opened, (fd) => {
+        fs.ftruncateSync(fd, offset);
+        return writeAll(fd, content, offset);
       });
     } catch (error) {
       revert(claim, offset);
@@ -69,9 +71,9 @@ const tasks = {
    * Takes an upload for one writer; returns the folder that is now its own, whose file ends at the offset.
    * @param {{ upload: string, offset: number }} work
    */
-  claim({ upload, offset }) {
-    const claim = take(upload, offset);
-    held(claim, offset, () => {
+  async claim({ upload, offset }) {
+    const claim = await take(upload, offset);
+    await held(claim, offset, () => {
       fs.truncateSync(join(claim, 'data'), offset);
     });
     return claim;
@@ -91,12 +93,12 @@ const tasks = {
    * Renames the file of an upload to its place, and ends the upload.
    * @param {{ upload: string, size: number, target: string, temporary: string }} work
    */
-  commit({ upload, size, target, temporary }) {
-    const claim = take(upload, size);
+  async commit({ upload, size, target, temporary }) {
+    const claim = await take(upload, size);
     const file = join(claim, 'data');
     // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
     if (fs.statSync(file).size !== size) throw isElsewhere(size);
-    moveTo(target, file, temporary);
+    await moveTo(target, file, temporary);
     try {
       fs.rmdirSync(claim);
       fs.rmdirSync(upload);
@@ -111,9 +113,9 @@ const tasks = {
  * Does a task. Tells a failure as an object, as an Error would lose its code on the way between threads.
  * @param {{ task: keyof Tasks, work: never }} order
  */
-export default function run({ task, work }) {
+export default async function run({ task, work }) {
   try {
-    return { done: tasks[task](work) };
+    return { done: await tasks[task](work) };
   } catch (error) {
     const { message, code, offset = 0 } = /** @type {NodeJS.ErrnoException & { offset?: number }} */ (error);
     return { failed: { message, code, offset } };
@@ -126,10 +128,10 @@ export default function run({ task, work }) {
  * afterwards: the file, then the new folders, then the one that they are in.
  * @param {string} target @param {string} file @param {string} temporary
  */
-function moveTo(target, file, temporary) {
+async function moveTo(target, file, temporary) {
   for (;;) {
     if (renamed(file, target)) {
-      syncFolder(dirname(target));
+      await syncFolder(dirname(target));
       return;
     }
     const missing = topmostMissing(dirname(target));
@@ -137,8 +139,8 @@ function moveTo(target, file, temporary) {
     const inside = join(stage, relative(missing, target));
     fs.mkdirSync(dirname(inside), { recursive: true });
     fs.renameSync(file, inside);
-    // In whichever order, as nothing of it can be seen.
-    for (let folder = dirname(inside); folder !== dirname(stage); folder = dirname(folder)) syncFolder(folder);
+    // In whichever order, as nothing of it can be seen: at once, so that the file system does it in one commit.
+    await Promise.all(foldersBetween(stage, dirname(inside)).map(syncFolder));
     try {
       fs.renameSync(stage, missing);
     } catch (error) {
@@ -148,9 +150,14 @@ function moveTo(target, file, temporary) {
       fs.rmSync(stage, { recursive: true, force: true });
       continue;
     }
-    syncFolder(dirname(missing));
+    await syncFolder(dirname(missing));
     return;
   }
+}
+
+/** `outer`, `inner`, and what lies between. @param {string} outer @param {string} inner @returns {string[]} */
+function foldersBetween(outer, inner) {
+  return inner === outer ? [outer] : [inner, ...foldersBetween(outer, dirname(inner))];
 }
 
 /** @param {string} folder @returns {string} */
@@ -174,16 +181,16 @@ function renamed(from, to) {
  * Takes an upload, from nobody or from another writer; returns the folder that is now ours.
  * @param {string} upload @param {number} offset
  */
-function take(upload, offset) {
+async function take(upload, offset) {
   const name = nameIn(upload);
   if (sizeOf(name) !== offset) throw isElsewhere(offset);
   const claim = join(upload, `${offset}.${randomUUID()}`);
-  held(claim, offset, () => {
+  await held(claim, offset, async () => {
     fs.renameSync(join(upload, name), claim);
     if (name === String(offset)) return;
     // Another writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
     const data = join(claim, 'data');
-    fs.copyFileSync(data, `${data}.copy`);
+    await copyFile(data, `${data}.copy`);
     fs.truncateSync(`${data}.copy`, offset);
     fs.renameSync(`${data}.copy`, data);
   });
@@ -221,11 +228,11 @@ function revert(claim, offset) {
 /**
  * Runs what needs a claim. When something is missing, another writer has taken it, or only its file has gone.
  * @template Result
- * @param {string} claim @param {number} offset @param {() => Result} action
+ * @param {string} claim @param {number} offset @param {() => Result | Promise<Result>} action
  */
-function held(claim, offset, action) {
+async function held(claim, offset, action) {
   try {
-    return action();
+    return await action();
   } catch (error) {
     if (hasCode(error, 'ENOENT') && !fs.existsSync(claim)) throw isElsewhere(offset);
     throw error;
@@ -248,22 +255,20 @@ export function sizeOf(name) {
 }
 
 /** @param {number} fd @param {Uint8Array} bytes @param {number} position */
-function writeAll(fd, bytes, position) {
+async function writeAll(fd, bytes, position) {
   for (let done = 0; done < bytes.length;) done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
-  fs.fdatasyncSync(fd);
+  await datasync(fd);
 }
 
 /** @param {string} folder */
 function syncFolder(folder) {
-  using(fs.openSync(folder, 'r'), (fd) => {
-    fs.fsyncSync(fd);
-  });
+  return using(fs.openSync(folder, 'r'), sync);
 }
 
-/** @param {number} fd @param {(fd: number) => void} action */
-function using(fd, action) {
+/** @param {number} fd @param {(fd: number) => Promise<void>} action */
+async function using(fd, action) {
   try {
-    action(fd);
+    await action(fd);
   } finally {
     fs.closeSync(fd);
   }

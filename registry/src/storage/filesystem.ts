@@ -17,8 +17,8 @@ import { writeInto } from './write-file.js';
 const readSize = 256 * 1024;
 /** What is at most so long is written by the thread that gives it its name. */
 const shortSize = 64 * 1024;
-/** Such threads at most, of 12 MB each, which mostly wait for the disk; and how long an idle one stays, in milliseconds. */
-const threads = 2;
+/** Tasks that the thread has begun at most, as they wait for the disk; and how long it stays idle, in milliseconds. */
+const tasksAtOnce = 64;
 const idleTimeout = 2_000;
 /** Names of listed directories that are remembered, over all directories. */
 const rememberedNames = 400_000;
@@ -30,7 +30,7 @@ const restMilliseconds = 1000;
 
 type Work<Task extends keyof Tasks> = Parameters<Tasks[Task]>[0];
 type Outcome<Task extends keyof Tasks> =
-  | { done: ReturnType<Tasks[Task]>; failed?: never }
+  | { done: Awaited<ReturnType<Tasks[Task]>>; failed?: never }
   | { done?: never; failed: { message: string; code: string | undefined; offset: number } };
 
 /**
@@ -55,7 +55,8 @@ export class FilesystemDriver implements StorageDriver {
   readonly #changes = new Piscina({
     filename: fileURLToPath(new URL('./filesystem-changes.js', import.meta.url)),
     minThreads: 0,
-    maxThreads: threads,
+    maxThreads: 1,
+    concurrentTasksPerWorker: tasksAtOnce,
     idleTimeout,
     recordTiming: false,
   });
@@ -253,7 +254,7 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   /** Has a thread change what lies below the root. @throws InvalidOffset, and what the file system says */
-  async #change<Task extends keyof Tasks>(task: Task, work: Work<Task>): Promise<ReturnType<Tasks[Task]>> {
+  async #change<Task extends keyof Tasks>(task: Task, work: Work<Task>): Promise<Awaited<ReturnType<Tasks[Task]>>> {
     const { done, failed } = (await this.#changes.run({ task, work })) as Outcome<Task>;
     if (!failed) return done;
     throw failed.code === otherOffset ? new InvalidOffset(failed.offset) : Object.assign(new Error(), failed);
