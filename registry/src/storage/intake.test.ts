@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { Intake } from './intake.js';
 import { pieces } from './testing/driver-contract.js';
@@ -31,6 +33,25 @@ describe('Intake', () => {
     expect((await intake.gather(3)).toString()).toBe('cde');
     expect((await intake.gather(99)).toString()).toBe('fgh');
     expect(intake.ended).toBe(true);
+  });
+
+  it('needs no more memory for bytes that come one by one', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const heap = (): number => {
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    const before = heap();
+    let during = 0;
+    async function* single(): AsyncGenerator<Uint8Array> {
+      for (let index = 0; index < 100_000; index += 1) yield await Promise.resolve(Buffer.of(index % 251));
+      during = heap();
+    }
+    const gathered = await new Intake(single(), never).gather(1_000_000);
+    expect(gathered).toHaveLength(100_000);
+    expect(gathered.every((byte, index) => byte === index % 251)).toBe(true);
+    expect(during - before).toBeLessThan(5_000_000);
   });
 
   it('keeps what came before its source failed', async () => {

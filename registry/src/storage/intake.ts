@@ -21,22 +21,23 @@ export class Intake {
 
   /** All that comes, when it is at most so many bytes; else undefined, and nothing is taken. */
   async whole(atMost: number): Promise<Buffer | undefined> {
-    const chunks: Uint8Array[] = [];
-    for (let size = 0; size <= atMost;) {
-      const chunk = await this.#next();
-      if (!chunk) return Buffer.concat(chunks);
-      chunks.push(chunk);
-      size += chunk.length;
-    }
-    this.#kept.unshift(...chunks);
+    const head = await this.gather(atMost + 1);
+    if (head.length <= atMost) return head;
+    this.#kept.unshift(head);
     return undefined;
   }
 
   /** The next bytes, as many as asked for unless the source ends before. */
   async gather(atMost: number): Promise<Buffer> {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of this.portion(atMost)) chunks.push(chunk);
-    return Buffer.concat(chunks);
+    // In one piece: a client may send them one by one, and a Buffer for each would take a hundred times the memory.
+    let [gathered, size] = [Buffer.alloc(0), 0];
+    for await (const chunk of this.portion(atMost)) {
+      const needed = size + chunk.length;
+      if (needed > gathered.length) gathered = Buffer.concat([gathered], Math.max(2 * gathered.length, needed));
+      gathered.set(chunk, size);
+      size = needed;
+    }
+    return gathered.subarray(0, size);
   }
 
   /** The same, as they come. */
