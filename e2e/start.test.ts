@@ -70,6 +70,15 @@ describe('npm start', () => {
     taken.close();
   });
 
+  it('kills a service that does not end, and says so', async () => {
+    const wharfie = await Wharfie.start({ env: { WHARFIE_DRAIN: '1' } });
+    process.kill(wharfie.pid('registry'), 'SIGSTOP');
+    expect(await wharfie.stop()).toBe(1);
+    expect(wharfie.stderr).toContain('the registry does not end; killing it');
+    expect(wharfie.survivors()).toEqual([]);
+    await wharfie.dispose();
+  });
+
   it('lets requests under way end when it is told to stop', async () => {
     const wharfie = await Wharfie.start();
     const begun = await wharfie.fetch('/v2/slow/app/blobs/uploads/', { method: 'POST' });

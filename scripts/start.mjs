@@ -16,6 +16,8 @@ const oldestNode = [20, 19];
 const packages = ['shared', 'registry', 'proxy'];
 /** How often long work says that it goes on, in milliseconds. */
 const patience = 10_000;
+/** How much longer than WHARFIE_DRAIN a service may take to end, in milliseconds. */
+const grace = 5_000;
 
 /** Relative paths in the settings are relative to where the user is; npm itself has moved to the project. */
 const whereTheUserIs = (process.env['npm_lifecycle_event'] === 'start' && process.env['INIT_CWD']) || process.cwd();
@@ -218,8 +220,8 @@ async function onEnded({ name, isReady }, { code, signal }) {
 /** @param {NodeJS.Signals} signal */
 function onSignal(signal) {
   if (stopping) {
-    // Asked twice, nobody wants to wait; the registry's workers are in its process group.
-    for (const { child } of services) if (isRunning(child)) process.kill(-(child.pid ?? 0), 'SIGKILL');
+    // Asked twice, nobody wants to wait.
+    for (const service of services) killGroup(service);
     process.exit(1);
   }
   if (services.length === 0) {
@@ -233,12 +235,27 @@ function onSignal(signal) {
 async function stop() {
   stopping = true;
   let isClean = true;
-  for (const { child, ended } of [...services].reverse()) {
-    if (isRunning(child)) child.kill('SIGTERM');
-    const { code } = await ended;
+  for (const service of [...services].reverse()) {
+    if (isRunning(service.child)) service.child.kill('SIGTERM');
+    const late = setTimeout(() => {
+      complain(`the ${service.name} does not end; killing it`);
+      killGroup(service);
+    }, drain() + grace);
+    const { code } = await service.ended;
+    clearTimeout(late);
     isClean &&= code === 0;
   }
   return isClean;
+}
+
+/** A service with its workers, which are in its process group. @param {Service} service */
+function killGroup({ child }) {
+  if (isRunning(child)) process.kill(-(child.pid ?? 0), 'SIGKILL');
+}
+
+/** How long a service waits for requests under way, in milliseconds; the services have checked it. */
+function drain() {
+  return Number(process.env['WHARFIE_DRAIN'] || 30) * 1000;
 }
 
 /** @param {ChildProcess} child */

@@ -89,15 +89,17 @@ export class Wharfie {
 
   /** Waits until the output holds `pattern`. */
   async said(pattern: RegExp): Promise<void> {
+    const late = AbortSignal.timeout(150_000);
     while (!pattern.test(this.stdout)) {
-      if (this.process.exitCode !== null)
+      if (late.aborted) throw new Error(`it does not say ${pattern}:\n${this.stdout}${this.stderr}`);
+      if (this.process.exitCode !== null || this.process.signalCode !== null)
         throw new Error(`it ended with ${this.process.exitCode}:\n${this.stdout}${this.stderr}`);
       const waiting = new AbortController();
-      const { signal } = waiting;
+      const signal = AbortSignal.any([waiting.signal, late]);
       await Promise.race([
         once(this.process.stdout ?? this.process, 'data', { signal }),
         once(this.process, 'exit', { signal }),
-      ]);
+      ]).catch(() => undefined);
       waiting.abort();
     }
   }
