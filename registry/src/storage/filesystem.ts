@@ -19,7 +19,7 @@ const readSize = 256 * 1024;
 const shortSize = 64 * 1024;
 /** Tasks that the thread has begun at most, as they wait for the disk; and how long it stays idle, in milliseconds. */
 const tasksAtOnce = 64;
-const idleTimeout = 2_000;
+const idleTimeout = 600_000;
 /** Names of listed directories that are remembered, over all directories. */
 const rememberedNames = 400_000;
 /** Files of at most so many bytes are remembered, and how many of them: a megabyte or two. */
