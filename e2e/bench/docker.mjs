@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { freePort } from '../harness/free-port.mjs';
+import { basic } from './sides.mjs';
 
 const run = promisify(execFile);
 const script = fileURLToPath(new URL('../docker/engine.sh', import.meta.url));
@@ -72,7 +73,7 @@ export function dockerPush(engine) {
  */
 export function wharfieInContainers({ docker, env }) {
   const password = 'known to the test';
-  const authorization = `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`;
+  const authorization = basic('admin', password);
   const containers = ['bench-registry-1', 'bench-proxy-1'];
   /** @type {number | undefined} */
   let port;

@@ -144,6 +144,6 @@ function hostAndPort(address) {
 }
 
 /** @param {string} user @param {string} password */
-function basic(user, password) {
+export function basic(user, password) {
   return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
 }

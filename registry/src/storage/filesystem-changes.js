@@ -275,8 +275,8 @@ async function using(fd, action) {
 }
 
 /** @param {unknown} error @param {string[]} codes */
-function hasCode(error, ...codes) {
-  return codes.includes(/** @type {NodeJS.ErrnoException} */ (error).code ?? '');
+export function hasCode(error, ...codes) {
+  return codes.includes(/** @type {NodeJS.ErrnoException | undefined} */ (error)?.code ?? '');
 }
 
 /** @param {number} offset */

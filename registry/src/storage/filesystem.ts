@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { LRUCache } from 'lru-cache';
 import { Piscina } from 'piscina';
 import type { Tasks } from './filesystem-changes.js';
-import { attempts, otherOffset, sizeOf } from './filesystem-changes.js';
+import { attempts, hasCode, otherOffset, sizeOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
 import type { ByteSource, ObjectInfo, Part, StorageDriver, StoredFile } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
@@ -355,10 +355,6 @@ function firstAfter(names: readonly string[], last: string): number {
     else low = middle + 1;
   }
   return low;
-}
-
-function hasCode(error: unknown, ...codes: string[]): boolean {
-  return codes.includes((error as NodeJS.ErrnoException | undefined)?.code ?? '');
 }
 
 /** A missing file is an answer, not a failure. */
