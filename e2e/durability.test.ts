@@ -42,6 +42,7 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
   it('in the order write, sync of the file, rename, sync of the folder, answer; for blobs, links, manifests and tags', async () => {
     const blob = await pushBlob(call, 'durable/app', Buffer.from('a blob that must last'));
     await pushImage(call, 'durable/app', 'latest');
+    await pushBlob(call, 'durable/app', Buffer.alloc(3_000_000, 'a long blob, '));
     tracer.kill('SIGINT');
     await once(tracer, 'exit');
     const lines = completed(await readFile(trace(), 'utf8'));
@@ -74,6 +75,11 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     const tagged = after(revision, /rename.*_manifests\/tags\/latest.*\) += 0/, 'then the tag');
     const tagSynced = after(tagged, /fsync\(\d+<.*_manifests\/tags>\) += 0/, 'the tag’s folder is synced');
     after(tagSynced, /writev?\(.*201 Created/, 'then 201 is answered');
+    const opened = after(tagSynced, /openat\(.*uploads\/.*O_DIRECT/, 'a long blob goes past the kernel’s cache');
+    const streamed = after(opened, /write.*uploads\/.*a long blob/, 'its bytes are written');
+    const rest = after(streamed, /write.*uploads\/.*, 1728, 2998272\) += 1728/, 'to the last');
+    const longSynced = after(rest, /fdatasync\(\d+<.*uploads\/.*\/data>\) += 0/, 'its file is synced');
+    after(longSynced, /writev?\(.*202 Accepted/, '202 is answered');
     // Every small file is synced before it is renamed.
     expect(lines.filter((line) => /fdatasync\(\d+<.*wharfie\/tmp\//.test(line)).length).toBeGreaterThanOrEqual(7);
   });

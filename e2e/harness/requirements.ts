@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, it } from 'vitest';
 
 /** What a suite needs of the machine beside Node, and how to have it. */
 const requirements = {
   root: { met: () => process.getuid?.() === 0, remedy: 'run as root' },
+  loop: { met: () => existsSync('/dev/loop-control'), remedy: 'have the kernel mount files (modprobe loop)' },
   docker: { met: () => found('dockerd') && found('docker'), remedy: 'install docker.io' },
   podman: { met: () => found('podman'), remedy: 'install podman' },
   buildah: { met: () => found('buildah'), remedy: 'install buildah' },

@@ -12,12 +12,17 @@ let made = 0;
 export function takeBuffer(): Buffer {
   const known = spare.pop();
   if (known) return known;
-  if (made === most) return Buffer.allocUnsafeSlow(small);
+  if (made === most) return pages(small);
   made += 1;
-  return Buffer.allocUnsafeSlow(large);
+  return pages(large);
 }
 
 /** Only of buffers that nothing reads or writes any more. */
 export function giveBack(...buffers: Buffer[]): void {
   spare.push(...buffers.filter(({ length }) => length === large));
+}
+
+/** Begins at a page of memory, as writing past the kernel's cache needs; an ArrayBuffer that could grow does. */
+function pages(size: number): Buffer {
+  return Buffer.from(new ArrayBuffer(size, { maxByteLength: size }), 0, size);
 }

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
 import { mkdir, open, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -230,7 +229,7 @@ export class FilesystemDriver implements StorageDriver {
   async #writeLong(place: { target: string; temporary: string }, intake: Intake, approve: () => void): Promise<void> {
     const name = join(this.#temporary, randomUUID());
     try {
-      await using(await open(name, 'wx', 0o644), (file) => writeInto(file, 0, intake.portion(Infinity)));
+      await writeInto(name, 'wx', 0, intake.portion(Infinity));
       approve();
       await this.#change('place', { ...place, file: name });
     } catch (error) {
@@ -241,16 +240,15 @@ export class FilesystemDriver implements StorageDriver {
 
   async #appendLong(at: { upload: string; offset: number }, source: ByteSource): Promise<number> {
     const claim = await this.#change('claim', at);
-    let size = at.offset;
+    let written: number;
     try {
-      // The claim has just found it there: now only another writer can have taken it.
-      const opening = open(join(claim, 'data'), 'r+').catch(ifMissing(() => Promise.reject(new InvalidOffset(size))));
-      size += await using(await opening, (file) => writeInto(file, at.offset, source));
+      written = await writeInto(join(claim, 'data'), 'r+', at.offset, source);
     } catch (error) {
       await this.#change('abandon', { claim, ...at });
-      throw error;
+      // The claim has just found the file there: now only another writer can have taken it.
+      throw hasCode(error, 'ENOENT') ? new InvalidOffset(at.offset) : error;
     }
-    return this.#change('release', { claim, size });
+    return this.#change('release', { claim, size: at.offset + written });
   }
 
   /** Has a thread change what lies below the root. @throws InvalidOffset, and what the file system says */
@@ -316,14 +314,6 @@ async function taking<T>(source: ByteSource, signal: AbortSignal, action: (intak
     return await action(intake);
   } finally {
     intake.close();
-  }
-}
-
-async function using<T>(file: FileHandle, action: (file: FileHandle) => Promise<T>): Promise<T> {
-  try {
-    return await action(file);
-  } finally {
-    await file.close();
   }
 }
 

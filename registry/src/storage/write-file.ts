@@ -1,6 +1,6 @@
-import type { FileHandle } from 'node:fs/promises';
 import { giveBack, takeBuffer } from '@wharfie/shared';
 import type { ByteSource } from './storage-driver.js';
+import { blockSize, UncachedFile } from './uncached-file.js';
 
 /** Bytes after which what came so far is sent to the disk, which has nothing to do otherwise until the last has come. */
 const syncSize = 4 * 1024 * 1024;
@@ -11,23 +11,29 @@ const syncSize = 4 * 1024 * 1024;
  *
  * The bytes are copied into buffers that are used over and over: a chunk of the source dies young, whereas one that waits
  * for the disk would outlive some collections and then be left lying. It costs a twentieth of what hashing it does.
+ *
+ * @param flags of `open`
+ * @throws what opening, writing or syncing a file throws
  */
-export async function writeInto(file: FileHandle, offset: number, source: ByteSource): Promise<number> {
+export async function writeInto(path: string, flags: string, offset: number, source: ByteSource): Promise<number> {
+  const file = await UncachedFile.open(path, flags);
   let [filling, waiting] = [takeBuffer(), takeBuffer()];
-  let used = 0;
   let position = offset;
+  // Bytes have the same place in a block of memory as in the file: only the first buffer may begin in the middle.
+  let begin = offset % blockSize;
+  let end = begin;
   let writing = Promise.resolve();
   let syncing: Promise<void> | undefined;
   let unsynced = 0;
   const flush = async (): Promise<void> => {
     await writing;
     [filling, waiting] = [waiting, filling];
-    writing = writeAll(file, waiting.subarray(0, used), position);
+    writing = file.write(waiting, begin, end, position);
     // Awaited at the next flush; until then a failure must not count as unhandled.
     writing.catch(() => undefined);
-    position += used;
-    unsynced += used;
-    used = 0;
+    position += end - begin;
+    unsynced += end - begin;
+    begin = end = 0;
     if (unsynced < syncSize) return;
     unsynced = 0;
     await syncing;
@@ -37,14 +43,14 @@ export async function writeInto(file: FileHandle, offset: number, source: ByteSo
   try {
     for await (const chunk of source) {
       for (let taken = 0; taken < chunk.length;) {
-        const part = chunk.subarray(taken, taken + filling.length - used);
-        filling.set(part, used);
+        const part = chunk.subarray(taken, taken + filling.length - end);
+        filling.set(part, end);
         taken += part.length;
-        used += part.length;
-        if (used === filling.length) await flush();
+        end += part.length;
+        if (end === filling.length) await flush();
       }
     }
-    if (used > 0) await flush();
+    if (end > begin) await flush();
     await writing;
     await syncing;
     await file.datasync();
@@ -52,13 +58,7 @@ export async function writeInto(file: FileHandle, offset: number, source: ByteSo
     // What the disk is still reading from is nobody else's yet.
     await Promise.allSettled([writing, syncing]);
     giveBack(filling, waiting);
+    await file.close();
   }
   return position - offset;
-}
-
-/** A write may be short: the disk is almost full, or a signal came. Writing the rest tells which. */
-async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
-  }
 }

@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { giveBack, takeBuffer } from '@wharfie/shared';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { writeInto } from './write-file.js';
+
+const mebibyte = 1024 * 1024;
+
+describe('writing a source into a file', () => {
+  let folder: string;
+  let path: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'wharfie-write-'));
+    path = join(folder, 'data');
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  const offsets = [0, 1, 4095, 4096, 5000, mebibyte - 1, mebibyte];
+  const lengths = [0, 1, 4095, 4096, 4097, mebibyte - 1, mebibyte, mebibyte + 1, 5 * mebibyte + 12_345];
+  const pieces = [700, 65_536, 3 * mebibyte];
+  const cases = offsets.flatMap((offset) => lengths.map((length) => [offset, length]));
+  test.each(cases)('from %i, %i bytes in pieces of any size', async (offset = 0, length = 0) => {
+    const [before, content] = [randomBytes(offset), randomBytes(length)];
+    for (const piece of pieces) {
+      await writeFile(path, before);
+      expect(await writeInto(path, 'r+', offset, inPieces(content, piece))).toBe(length);
+      expect(Buffer.compare(await readFile(path), Buffer.concat([before, content]))).toBe(0);
+    }
+  });
+
+  test('goes through the cache from where the system refuses to go past it', async () => {
+    // What begins anywhere in memory is refused, and these are what is taken next.
+    const odd = [0, 1].map(() => Buffer.alloc(mebibyte + 1).subarray(1));
+    giveBack(...odd);
+    const content = randomBytes(3 * mebibyte + 1);
+    expect(await writeInto(path, 'wx', 0, inPieces(content, 65_536))).toBe(content.length);
+    expect(Buffer.compare(await readFile(path), content)).toBe(0);
+    // Lest another test takes them.
+    expect(odd).toContain(takeBuffer());
+    expect(odd).toContain(takeBuffer());
+  });
+
+  test('fails as the system does where there is no such file', async () => {
+    await expect(writeInto(path, 'r+', 0, inPieces(Buffer.from('x'), 1))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
+
+// eslint-disable-next-line @typescript-eslint/require-await -- an async source of what is there
+async function* inPieces(content: Buffer, size: number): AsyncGenerator<Uint8Array> {
+  for (let start = 0; start < content.length; start += size) yield content.subarray(start, start + size);
+}
