@@ -47,9 +47,9 @@ describe.each(tools)('$name', (tool) => {
     };
     /** What the door was asked while `act` went on. */
     const requestsOf = async (act: () => Promise<void>) => {
-      const before = wharfie.requests('proxy').length;
+      const before = (await wharfie.requests('proxy')).length;
       await act();
-      return wharfie.requests('proxy').slice(before);
+      return (await wharfie.requests('proxy')).slice(before);
     };
     const uploads = (requests: Record<string, unknown>[]) =>
       requests.filter(({ method, kind }) => method === 'POST' && kind === 'uploads');
@@ -116,8 +116,9 @@ describe.each(tools)('$name', (tool) => {
       });
     });
 
-    it('meets no error of the services', () => {
-      const statuses = [...wharfie.requests('proxy'), ...wharfie.requests('registry')].map(({ status }) => status);
+    it('meets no error of the services', async () => {
+      const requests = [...(await wharfie.requests('proxy')), ...(await wharfie.requests('registry'))];
+      const statuses = requests.map(({ status }) => status);
       expect(statuses.filter((status) => (status as number) >= 500)).toEqual([]);
     });
   });

@@ -70,16 +70,13 @@ describeWith(['root', 'docker'], 'Docker’s engine and client', () => {
     expect((await engine.login(wharfie.address, 'bob', 'bobs password')).code).toBe(0);
     await engine.must(['pull', image('team/app:1')]);
 
-    const before = wharfie.requests('proxy').length;
+    const before = (await wharfie.requests('proxy')).length;
     const refused = await push('team/new:1');
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(/denied: .*bob may not push to team\/new/);
     // At once: three layers, each tried as a mount from two repositories and as an upload; at a message that it knows the
     // engine would try everything five times.
-    const posts = wharfie
-      .requests('proxy')
-      .slice(before)
-      .filter(({ method }) => method === 'POST');
+    const posts = (await wharfie.requests('proxy')).slice(before).filter(({ method }) => method === 'POST');
     expect(posts.length).toBeLessThanOrEqual(12);
     expect(posts.every(({ status }) => status === 403)).toBe(true);
 

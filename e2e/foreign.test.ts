@@ -46,7 +46,7 @@ describeWith(['distribution'], 'before a registry that is not ours', () => {
   it('has the same accounts, rights and tokens', async () => {
     await pushImage(asAdmin, 'public/app', '1');
     await pushImage(asAdmin, 'secret/app', '1');
-    expect(wharfie.requests('registry')).toEqual([]);
+    expect(await wharfie.requests('registry')).toEqual([]);
     const nobody = await token('repository:public/app:pull', { headers: { authorization: 'Basic Og==' } });
     const asNobody: Call = (method, path, init) =>
       wharfie.fetch(path, { method, ...init, headers: { ...(init?.headers as Record<string, string>), ...nobody } });
@@ -101,7 +101,7 @@ describeWith(['distribution'], 'before a registry that is not ours', () => {
           expect(pushed.code, pushed.stderr).toBe(0);
         }
         expect(
-          wharfie.requests('proxy').filter(({ kind, status }) => kind === 'uploads' && status === 201).length,
+          (await wharfie.requests('proxy')).filter(({ kind, status }) => kind === 'uploads' && status === 201).length,
         ).toBeGreaterThan(2);
         expect((await client.pull(image('team/two:1'))).code).toBe(0);
         expect((await client.push(image('elsewhere/app:1'))).stderr).toContain('bob may not push to elsewhere/app');

@@ -88,7 +88,7 @@ describeWith(['root', 'docker', 'skopeo', 'nginx', 'haproxy', 'curl'], 'behind a
       expect(stdout).toMatch(/^HTTP\/2 401/);
       expect(stdout).toContain(`realm="https://${front.address}/token"`);
       const id = /"requestId":"([^"]+)"/.exec(stdout)?.[1];
-      const line = wharfie.requests('proxy').find(({ requestId }) => requestId === id);
+      const line = (await wharfie.requests('proxy')).find(({ requestId }) => requestId === id);
       expect(line).toMatchObject({ remote: '127.0.0.9' });
     });
 

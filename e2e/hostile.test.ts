@@ -294,7 +294,7 @@ describe('hostile input', () => {
 
   it('has not disturbed anything', async () => {
     expect((await wharfie.fetch('/v2/a/manifests/1')).status).toBe(200);
-    expect(wharfie.requests('registry').filter(({ status }) => Number(status) >= 500)).toEqual([]);
-    expect(wharfie.requests('proxy').filter(({ status }) => Number(status) >= 500)).toEqual([]);
+    expect((await wharfie.requests('registry')).filter(({ status }) => Number(status) >= 500)).toEqual([]);
+    expect((await wharfie.requests('proxy')).filter(({ status }) => Number(status) >= 500)).toEqual([]);
   });
 });

@@ -35,7 +35,7 @@ describeWith(['root', 'docker'], `a push of ${layers} layers by Docker`, () => {
       expect((await engine.login(wharfie.address, 'admin', wharfie.password)).code).toBe(0);
       await engine.must(['tag', 'app', `${wharfie.address}/team/app:1`]);
       await engine.must(['push', `${wharfie.address}/team/app:1`]);
-      const requests = wharfie.requests('proxy');
+      const requests = await wharfie.requests('proxy');
       expect(requests.filter(({ login }) => login === 'accepted').length).toBeGreaterThan(4 * layers);
       expect(await metric(wharfie, 'wharfie_proxy_bcrypt_checks_total')).toBe(1);
     } finally {

@@ -119,7 +119,7 @@ describeWith(['root', 'docker', 'skopeo', 'curl'], 'an upload that is refused wh
         expect(stdout.split('\n').at(-1)).toBe(status);
       }
       // Whoever asked for 100-continue got the refusal instead, and sent nothing.
-      expect(wharfie.requests('registry').filter(({ method }) => method === 'PUT')).toEqual([]);
+      expect((await wharfie.requests('registry')).filter(({ method }) => method === 'PUT')).toEqual([]);
     });
   });
 

@@ -32,6 +32,8 @@ export function cleanEnvironment(): NodeJS.ProcessEnv {
 export class Wharfie {
   readonly output: string[] = [];
   readonly errors: string[] = [];
+  /** The requests that are asked for their line in the log alone. */
+  private readonly markers = new Set<string>();
 
   private constructor(
     readonly process: ChildProcess,
@@ -146,12 +148,16 @@ export class Wharfie {
     });
   }
 
-  /** The lines of a service's access log. */
-  requests(service: 'proxy' | 'registry'): Record<string, unknown>[] {
+  /** A service's access log of all that it answered until now. A line follows its answer, so one more request is asked and its line waited for. */
+  async requests(service: 'proxy' | 'registry'): Promise<Record<string, unknown>[]> {
+    const address = this.environment[service === 'proxy' ? 'WHARFIE_LISTEN' : 'WHARFIE_REGISTRY_LISTEN'] ?? '';
+    const last = (await fetch(`http://${address}/v2/`)).headers.get('x-request-id') ?? '';
+    this.markers.add(last);
+    await this.said(new RegExp(last));
     return this.stdout.split('\n').flatMap((line) => {
       if (!line.startsWith('{') || !line.includes('"msg":"request"')) return [];
       const entry = JSON.parse(line) as Record<string, unknown>;
-      return entry['service'] === service ? [entry] : [];
+      return entry['service'] === service && !this.markers.has(String(entry['requestId'])) ? [entry] : [];
     });
   }
 

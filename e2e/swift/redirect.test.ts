@@ -76,8 +76,7 @@ describeWith(['swift', 'skopeo'], 'with pulls sent to Swift', () => {
     ]);
     await must('skopeo', ['copy', '--all', '--src-tls-verify=false', '--src-creds', credentials, image, oci('pulled')]);
     expect(await blobsOf(join(folder, 'pulled'))).toEqual(await blobsOf(join(folder, 'image')));
-    const statuses = wharfie
-      .requests('proxy')
+    const statuses = (await wharfie.requests('proxy'))
       .filter(({ method, kind, repository }) => method === 'GET' && kind === 'blob' && repository === 'team/layout')
       .map(({ status }) => status);
     expect(new Set(statuses)).toEqual(new Set([307]));
