@@ -1,10 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { pushBlob, pushImage, type Call } from './harness/images.js';
+import { digestOf, expectStatus, locationOf, pushBlob, pushImage, type Call } from './harness/images.js';
 import { describeWith } from './harness/requirements.js';
 import { Wharfie } from './harness/wharfie.js';
 
@@ -43,6 +44,7 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     const blob = await pushBlob(call, 'durable/app', Buffer.from('a blob that must last'));
     await pushImage(call, 'durable/app', 'latest');
     await pushBlob(call, 'durable/app', Buffer.alloc(3_000_000, 'a long blob, '));
+    await pushAfterAKill(Buffer.from('the bytes of a writer that was killed'));
     tracer.kill('SIGINT');
     await once(tracer, 'exit');
     const lines = completed(await readFile(trace(), 'utf8'));
@@ -56,7 +58,7 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     const written = after(-1, /write.*uploads\/.*a blob that must last/, 'the bytes are written');
     const synced = after(written, /fdatasync\(\d+<.*uploads\/.*\/data>\) += 0/, 'their file is synced');
     const told = after(synced, /writev?\(.*202 Accepted/, '202 is answered');
-    const staged = after(told, /rename.*uploads\/.*\/data", ".*\/data"\) += 0/, 'the file is renamed');
+    const staged = after(told, /rename\("[^"]*\/uploads\/[^"]*", "(?![^"]*\/uploads\/).*\) += 0/, 'it is renamed');
     const placed = after(
       staged - 1,
       new RegExp(`rename.*blobs/sha256/${hex.slice(0, 2)}[^ ]*"\\) += 0`),
@@ -80,9 +82,24 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     const rest = after(streamed, /write.*uploads\/.*, 1728, 2998272\) += 1728/, 'to the last');
     const longSynced = after(rest, /fdatasync\(\d+<.*uploads\/.*\/data>\) += 0/, 'its file is synced');
     after(longSynced, /writev?\(.*202 Accepted/, '202 is answered');
+    const copied = after(
+      longSynced,
+      /fdatasync\(\d+<.*uploads\/.*\/data\.copy>\) += 0/,
+      'what a killed writer left is synced',
+    );
+    after(copied, /rename\("[^"]*data\.copy", .*\) += 0/, 'then it takes the place of the file');
     // Every small file is synced before it is renamed.
     expect(lines.filter((line) => /fdatasync\(\d+<.*wharfie\/tmp\//.test(line)).length).toBeGreaterThanOrEqual(7);
   });
+
+  /** Ends an upload whose last writer was killed while it held it. */
+  async function pushAfterAKill(content: Buffer): Promise<void> {
+    const begun = await call('POST', '/v2/durable/app/blobs/uploads/');
+    const written = await call('PATCH', locationOf(begun), { body: content });
+    const upload = join(wharfie.data, 'registry', 'wharfie', 'uploads', begun.headers.get('docker-upload-uuid') ?? '');
+    await rename(join(upload, String(content.length)), join(upload, `${content.length}.${randomUUID()}`));
+    await expectStatus(await call('PUT', locationOf(written, `digest=${digestOf(content)}`)), 201);
+  }
 });
 
 /** The calls of a trace in the order of their ends; a call that others interrupted stands in two lines. */

@@ -94,9 +94,8 @@ export class Forwarder {
     sent.setTimeout(this.idle, () => {
       sent.destroy(Object.assign(new Error('the registry was silent for too long'), { code: 'REGISTRY_SILENT' }));
     });
-    // Without waiting for the body: the registry may refuse it by its head alone.
     if (clientLeft(attempt.exchange)) sent.destroy();
-    else if (bodyOutstanding(attempt.exchange)) sent.flushHeaders();
+    else if (bodyOutstanding(attempt.exchange)) sendAtOnce(sent);
   }
 
   async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {
@@ -206,6 +205,18 @@ export class Forwarder {
     request.unpipe();
     void refuse(exchange, refused ? unavailable() : badGateway());
   }
+}
+
+/**
+ * Sends the head of a request without waiting for its body, as the registry may refuse it by that alone; yet a short body
+ * that has come already goes with it in one piece.
+ */
+function sendAtOnce(sent: ClientRequest): void {
+  sent.cork();
+  sent.flushHeaders();
+  setImmediate(() => {
+    if (!sent.writableEnded) sent.uncork();
+  });
 }
 
 /** Gives the client the head of the registry's answer. */

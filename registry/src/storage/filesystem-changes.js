@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 
 // Tasks take turns: none waits while another one waits for the disk, copies a file or removes a tree.
@@ -20,19 +20,12 @@ export const otherOffset = 'OTHER_OFFSET';
 const tasks = {
   /** Makes a small file, or replaces it. @param {{ target: string, temporary: string, content: Uint8Array }} work */
   async put({ target, temporary, content }) {
-    const file = join(temporary, randomUUID());
-    try {
-      await using(fs.openSync(file, 'wx', 0o644), (fd) => writeAll(fd, content, 0));
-      await moveTo(target, file, temporary);
-    } catch (error) {
-      fs.rmSync(file, { force: true });
-      throw error;
-    }
+    await appear(target, temporary, (file) => using(fs.openSync(file, 'wx', 0o644), (fd) => writeAll(fd, content, 0)));
   },
 
   /** Renames a file that is on the disk to its place. @param {{ target: string, temporary: string, file: string }} work */
   async place({ target, temporary, file }) {
-    await moveTo(target, file, temporary);
+    await appear(target, temporary, (to) => fs.renameSync(file, to));
   },
 
   /** Removes a file or a tree at one stroke: it is gone before its parts are. @param {{ path: string, temporary: string }} work */
@@ -43,12 +36,11 @@ const tasks = {
     await rm(doomed, { recursive: true, force: true });
   },
 
-  /** @param {{ upload: string, temporary: string }} work */
-  begin({ upload, temporary }) {
-    const stage = join(temporary, randomUUID());
-    fs.mkdirSync(join(stage, '0'), { recursive: true });
-    fs.closeSync(fs.openSync(join(stage, '0', 'data'), 'wx', 0o644));
-    fs.renameSync(stage, upload);
+  /** Not at one stroke, as nobody has been told its name. @param {{ upload: string }} work */
+  begin({ upload }) {
+    fs.mkdirSync(upload);
+    fs.mkdirSync(join(upload, '0'));
+    fs.closeSync(fs.openSync(join(upload, '0', 'data'), 'wx', 0o644));
   },
 
   /** Appends a few bytes to an upload; returns its new size. @param {{ upload: string, offset: number, content: Uint8Array }} work */
@@ -95,15 +87,23 @@ const tasks = {
    */
   async commit({ upload, size, target, temporary }) {
     const claim = await take(upload, size);
-    const file = join(claim, 'data');
-    // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
-    if (fs.statSync(file).size !== size) throw isElsewhere(size);
-    await moveTo(target, file, temporary);
+    await held(claim, size, async () => {
+      const file = join(claim, 'data');
+      // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
+      if (fs.statSync(file).size !== size) throw isElsewhere(size);
+      const place = topmostMissing(target);
+      if (place === dirname(target) && basename(target) === basename(file)) {
+        // The folder of a blob that is new: the claimed one becomes it.
+        await syncFolder(claim);
+        await show(claim, place, { file, target, temporary });
+      } else {
+        await appear(target, temporary, (to) => fs.renameSync(file, to));
+      }
+    });
     try {
-      fs.rmdirSync(claim);
       fs.rmdirSync(upload);
     } catch {
-      // Whatever else lies there is what another writer left.
+      // An empty claim, and whatever another writer left.
       fs.rmSync(upload, { recursive: true, force: true });
     }
   },
@@ -123,50 +123,79 @@ export default async function run({ task, work }) {
 }
 
 /**
- * Renames a finished file to its place. Folders that are missing are made around it first and appear together with it,
- * so that a crash never leaves an empty one (which would be a tag without a manifest). Everything is on the disk
- * afterwards: the file, then the new folders, then the one that they are in.
- * @param {string} target @param {string} file @param {string} temporary
+ * Has a file appear at its place, and with it, at one stroke, the folders that are missing around it: so a crash never
+ * leaves an empty one (which would be a tag without a manifest). It and they are on the disk before, and afterwards the
+ * folder that they are in.
+ * @param {string} target @param {string} temporary
+ * @param {(file: string) => Promise<void> | void} fill makes the file before it returns, and fulfils when it is on the disk
  */
-async function moveTo(target, file, temporary) {
-  for (;;) {
-    if (renamed(file, target)) {
-      await syncFolder(dirname(target));
-      return;
-    }
-    const missing = topmostMissing(dirname(target));
-    const stage = join(temporary, randomUUID());
-    const inside = join(stage, relative(missing, target));
-    fs.mkdirSync(dirname(inside), { recursive: true });
-    fs.renameSync(file, inside);
+async function appear(target, temporary, fill) {
+  const place = topmostMissing(target);
+  const stage = join(temporary, randomUUID());
+  const file = join(stage, relative(place, target));
+  try {
+    if (file !== stage) fs.mkdirSync(dirname(file), { recursive: true });
     // In whichever order, as nothing of it can be seen: at once, so that the file system does it in one commit.
-    await Promise.all(foldersBetween(stage, dirname(inside)).map(syncFolder));
-    try {
-      fs.renameSync(stage, missing);
-    } catch (error) {
-      // Another process has made the folder meanwhile: take the file back and put it there.
-      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
-      fs.renameSync(inside, file);
-      fs.rmSync(stage, { recursive: true, force: true });
-      continue;
-    }
-    await syncFolder(dirname(missing));
-    return;
+    await Promise.all([fill(file), ...foldersAround(file, stage).map(syncFolder)]);
+    await show(stage, place, { file, target, temporary });
+  } catch (error) {
+    fs.rmSync(stage, { recursive: true, force: true });
+    throw error;
   }
 }
 
-/** `outer`, `inner`, and what lies between. @param {string} outer @param {string} inner @returns {string[]} */
-function foldersBetween(outer, inner) {
-  return inner === outer ? [outer] : [inner, ...foldersBetween(outer, dirname(inner))];
+/**
+ * Renames what is on the disk to the place where `file` then is `target`.
+ * @param {string} stage @param {string} place @param {{ file: string, target: string, temporary: string }} whole
+ */
+async function show(stage, place, { file, target, temporary }) {
+  try {
+    fs.renameSync(stage, place);
+  } catch (error) {
+    // Another process has made the folder meanwhile, or removed the one around it.
+    if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
+    await appear(target, temporary, (to) => fs.renameSync(file, to));
+    fs.rmSync(stage, { recursive: true, force: true });
+    return;
+  }
+  await syncFolder(dirname(place));
 }
 
-/** @param {string} folder @returns {string} */
-function topmostMissing(folder) {
-  const parent = dirname(folder);
-  return fs.statSync(parent, { throwIfNoEntry: false }) ? folder : topmostMissing(parent);
+/** The folders that `file` is in, up to `outermost`; none where that is the file itself. @param {string} file @param {string} outermost @returns {string[]} */
+function foldersAround(file, outermost) {
+  return file === outermost ? [] : [dirname(file), ...foldersAround(dirname(file), outermost)];
 }
 
-/** Whether it could be renamed; it cannot where the folder is missing. @param {string} from @param {string} to */
+/** Of a path and the folders around it, the outermost that is missing; the path itself where its folder is there. @param {string} path @returns {string} */
+function topmostMissing(path) {
+  const folder = dirname(path);
+  return fs.statSync(folder, { throwIfNoEntry: false }) ? path : topmostMissing(folder);
+}
+
+/**
+ * Takes an upload, from nobody or from another writer; returns the folder that is now ours.
+ * @param {string} upload @param {number} offset
+ */
+async function take(upload, offset) {
+  const claim = join(upload, `${offset}.${randomUUID()}`);
+  if (renamed(join(upload, String(offset)), claim)) return claim;
+  const name = nameIn(upload);
+  if (sizeOf(name) !== offset) throw isElsewhere(offset);
+  await held(claim, offset, async () => {
+    fs.renameSync(join(upload, name), claim);
+    // The other writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
+    const data = join(claim, 'data');
+    await copyFile(data, `${data}.copy`);
+    await using(fs.openSync(`${data}.copy`, 'r+'), (fd) => {
+      fs.ftruncateSync(fd, offset);
+      return datasync(fd);
+    });
+    fs.renameSync(`${data}.copy`, data);
+  });
+  return claim;
+}
+
+/** Whether it was there, and is renamed now. @param {string} from @param {string} to */
 function renamed(from, to) {
   try {
     fs.renameSync(from, to);
@@ -175,26 +204,6 @@ function renamed(from, to) {
     if (!hasCode(error, 'ENOENT')) throw error;
     return false;
   }
-}
-
-/**
- * Takes an upload, from nobody or from another writer; returns the folder that is now ours.
- * @param {string} upload @param {number} offset
- */
-async function take(upload, offset) {
-  const name = nameIn(upload);
-  if (sizeOf(name) !== offset) throw isElsewhere(offset);
-  const claim = join(upload, `${offset}.${randomUUID()}`);
-  await held(claim, offset, async () => {
-    fs.renameSync(join(upload, name), claim);
-    if (name === String(offset)) return;
-    // Another writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
-    const data = join(claim, 'data');
-    await copyFile(data, `${data}.copy`);
-    fs.truncateSync(`${data}.copy`, offset);
-    fs.renameSync(`${data}.copy`, data);
-  });
-  return claim;
 }
 
 /** Gives a claimed upload back. @param {string} claim @param {number} size that counts now */

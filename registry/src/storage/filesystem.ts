@@ -155,7 +155,7 @@ export class FilesystemDriver implements StorageDriver {
   beginUpload(upload: string, signal: AbortSignal): Promise<void> {
     return guarded(upload, async () => {
       signal.throwIfAborted();
-      await this.#change('begin', { upload: this.#upload(upload), temporary: this.#temporary });
+      await this.#change('begin', { upload: this.#upload(upload) });
     });
   }
 
