@@ -53,7 +53,16 @@ async function connected(count: number, start: () => ReturnType<typeof fork>) {
     for (const socket of [...sockets, ...served]) socket.destroy();
     await workers.close();
   });
-  return { workers, lines, served };
+  return { workers, lines, served, sockets };
+}
+
+function scriptOf(code: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'wharfie-workers-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  writeFileSync(join(folder, 'worker.mjs'), code);
+  return join(folder, 'worker.mjs');
 }
 
 it('a worker that cannot be started leaves the registry to go on without it', async () => {
@@ -71,14 +80,31 @@ it('a worker that cannot be started leaves the registry to go on without it', as
   expect(await workers.metrics()).toBeTypeOf('string');
 });
 
-it('a worker that is killed takes nothing of its counters along', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'wharfie-workers-'));
-  onTestFinished(() => {
-    rmSync(folder, { recursive: true });
+it('a worker that is killed leaves the connections that wait for it', async () => {
+  // It takes nothing, not even the first.
+  const script = scriptOf('Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);');
+  const children: ReturnType<typeof fork>[] = [];
+  const { served, sockets, lines } = await connected(60, () => {
+    const child = fork(script);
+    children.push(child);
+    return child;
   });
-  const script = join(folder, 'worker.mjs');
+  let closed = 0;
+  for (const socket of sockets) socket.on('close', () => (closed += 1)).resume();
+  await vi.waitFor(() => {
+    expect(children).toHaveLength(3);
+  });
+  for (const child of children) child.kill('SIGKILL');
+  await vi.waitFor(() => {
+    expect(served.length + closed).toBe(60);
+  });
+  expect(closed).toBeLessThanOrEqual(3);
+  expect(lines.join('')).toContain('a worker died');
+});
+
+it('a worker that is killed takes nothing of its counters along', async () => {
   const metrics = JSON.stringify(await said(5, 100));
-  writeFileSync(script, `process.on('message', (m) => m === 'stop' ? process.exit() : process.send(${metrics}));`);
+  const script = scriptOf(`process.on('message', (m) => m === 'stop' ? process.exit() : process.send(${metrics}));`);
   const children: ReturnType<typeof fork>[] = [];
   const { workers } = await connected(12, () => {
     const child = fork(script);

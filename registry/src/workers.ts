@@ -34,6 +34,9 @@ export function spread(
   let next = 0;
   let closing = false;
 
+  /** Connections on their way to a worker. Node sends one when the one before was taken, and forgets them when it dies. */
+  const waiting = new Map<Socket, ChildProcess>();
+
   const addChild = (): void => {
     const child = start();
     child.on('error', (error) => {
@@ -46,10 +49,12 @@ export function spread(
     child.once('exit', (code, signal) => {
       children.splice(children.indexOf(child), 1);
       summed.ended(child);
+      for (const [socket, worker] of waiting) if (worker === child) takeHere(socket);
       if (!closing) logger.error({ worker: child.pid, code, signal }, 'a worker died');
     });
   };
   const takeHere = (socket: Socket): void => {
+    waiting.delete(socket);
     open += 1;
     socket.once('close', () => {
       open -= 1;
@@ -68,8 +73,15 @@ export function spread(
     // A worker that is starting or dying gets nothing: the socket stays with whoever can serve it.
     if (child?.connected !== true) takeHere(socket);
     else {
-      child.send('connection', socket, (error) => {
+      waiting.set(socket, child);
+      // Kept open here until it is sent: a connection that Node were to close would stay open for ever if the worker dies.
+      child.send('connection', socket, { keepOpen: true }, (error) => {
+        if (!waiting.has(socket)) return;
         if (error) takeHere(socket);
+        else {
+          waiting.delete(socket);
+          socket.destroy();
+        }
       });
     }
   });

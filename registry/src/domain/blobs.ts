@@ -4,7 +4,7 @@ import { OciError } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { Part, StorageDriver, StoredFile } from '../storage/storage-driver.js';
 import { PathNotFound } from '../storage/storage-driver.js';
-import { blobPath, layerLinkPath, linkContent, parseLink } from './layout.js';
+import { blobPath, layerLink, layerLinkPath, parseLink } from './layout.js';
 import { missingAs } from './missing.js';
 
 /** A blob that a repository links. */
@@ -81,16 +81,15 @@ export class Blobs {
     return this.#stored.has(digest) || (await this.#stat(digest, signal)) !== undefined;
   }
 
-  /** Makes a blob of `repository` of bytes that were just stored, `size` of them if that is known. */
-  async add(repository: string, digest: Digest, size: number | undefined, signal: AbortSignal): Promise<void> {
+  /** Remembers bytes that were just stored, `size` of them if that is known. */
+  remember(digest: Digest, size: number | undefined): void {
     this.#stored.set(digest, true);
     if (size !== undefined) this.#sizes.set(digest, size);
-    await this.link(repository, digest, signal);
   }
 
   /** Lets a blob be pulled from `repository`. Its bytes must be in the storage. */
   link(repository: string, digest: Digest, signal: AbortSignal): Promise<void> {
-    return this.storage.put(layerLinkPath(repository, digest), linkContent(digest), signal);
+    return this.storage.putAll([layerLink(repository, digest)], signal);
   }
 
   /** The digest under which the storage has what `repository` calls `digest`, or undefined. */

@@ -1,5 +1,6 @@
 import type { Digest, DigestAlgorithm } from '@wharfie/shared';
 import { algorithmOf, hexOf, parseDigest } from '@wharfie/shared';
+import type { SmallObject } from '../storage/storage-driver.js';
 
 /*
  * Where everything lies. The tree is that of distribution 2.x, which reads what we write and writes what we read; the
@@ -55,7 +56,7 @@ export function tagLinkPath(repository: string, tag: string): string {
   return `${tagPath(repository, tag)}/current/link`;
 }
 
-export function tagIndexLinkPath(repository: string, tag: string, digest: Digest): string {
+function tagIndexLinkPath(repository: string, tag: string, digest: Digest): string {
   return `${tagPath(repository, tag)}/index/${folder(digest)}/link`;
 }
 
@@ -72,13 +73,28 @@ export function referrersTag(subject: Digest): string {
   return `${algorithmOf(subject)}-${hexOf(subject).slice(0, 64)}`;
 }
 
-export function linkContent(digest: Digest): Uint8Array {
-  return Buffer.from(digest, 'latin1');
+/** What lets a blob be pulled from a repository. */
+export function layerLink(repository: string, digest: Digest): SmallObject {
+  return link(layerLinkPath(repository, digest), digest);
+}
+
+/** What lets a manifest be pulled from a repository. */
+export function revisionLink(repository: string, digest: Digest): SmallObject {
+  return link(revisionLinkPath(repository, digest), digest);
+}
+
+/** What has a tag name a manifest, which must be in the repository. */
+export function tagLinks(repository: string, tag: string, digest: Digest): SmallObject[] {
+  return [tagLinkPath(repository, tag), tagIndexLinkPath(repository, tag, digest)].map((path) => link(path, digest));
 }
 
 /** The digest that a link holds, or undefined when it holds something else. */
 export function parseLink(content: Buffer): Digest | undefined {
   return parseDigest(content.toString('latin1').trim());
+}
+
+function link(path: string, digest: Digest): SmallObject {
+  return { path, content: Buffer.from(digest, 'latin1') };
 }
 
 function repositoryPath(repository: string): string {

@@ -3,13 +3,13 @@ import { OciError, algorithmOf, digestOf } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
-import { blobPath, linkContent, parseLink, revisionLinkPath, revisionPath } from './layout.js';
+import { blobPath, parseLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
 import type { Manifest } from './manifest.js';
 import { describeStored, parseManifest } from './manifest.js';
 import { mapLimited } from './map-limited.js';
 import { missingAs } from './missing.js';
 import type { Referrers } from './referrers.js';
-import { referrerOf } from './referrers.js';
+import { referrerEntry, referrerOf } from './referrers.js';
 import type { Tags } from './tags.js';
 
 /** Calls to the storage that one request has under way at most. */
@@ -72,13 +72,17 @@ export class Manifests {
     const manifest = parseManifest(content, contentType);
     await this.#checkContents(repository, manifest, signal);
 
-    await this.storage.put(blobPath(digest), content, signal);
-    await this.storage.put(revisionLinkPath(repository, digest), linkContent(digest), signal);
-    this.#known.set(digest, { content, ...describeStored(content) });
     const { subject } = manifest;
-    if (subject) await this.referrers.add(repository, subject, referrerOf(digest, content.length, manifest), signal);
-    const names = reference.tag === undefined ? tags : [reference.tag];
-    await mapLimited(names, concurrency, (tag) => this.tags.set(repository, tag, digest, signal));
+    const [name, ...names] = reference.tag === undefined ? tags : [reference.tag];
+    const objects = [
+      { path: blobPath(digest), content },
+      revisionLink(repository, digest),
+      ...(subject ? [referrerEntry(repository, subject, referrerOf(digest, content.length, manifest))] : []),
+      ...(name === undefined ? [] : tagLinks(repository, name, digest)),
+    ];
+    await this.storage.putAll(objects, signal);
+    this.#known.set(digest, { content, ...describeStored(content) });
+    await mapLimited(names, concurrency, (tag) => this.storage.putAll(tagLinks(repository, tag, digest), signal));
     return { digest, ...(subject ? { subject } : {}) };
   }
 

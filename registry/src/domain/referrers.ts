@@ -1,6 +1,6 @@
 import type { Digest, Page } from '@wharfie/shared';
 import { mediaTypes, parseDigest } from '@wharfie/shared';
-import type { StorageDriver } from '../storage/storage-driver.js';
+import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
 import { PathNotFound } from '../storage/storage-driver.js';
 import { blobPath, referrerPath, referrersPath, referrersTag, revisionLinkPath } from './layout.js';
 import type { Manifest } from './manifest.js';
@@ -35,12 +35,6 @@ export class Referrers {
     private readonly storage: StorageDriver,
     private readonly tags: Tags,
   ) {}
-
-  /** Lists a manifest that has a subject. The subject itself may be missing. */
-  async add(repository: string, subject: Digest, referrer: Referrer, signal: AbortSignal): Promise<void> {
-    const content = Buffer.from(JSON.stringify(referrer));
-    await this.storage.put(referrerPath(repository, subject, referrer.digest), content, signal);
-  }
 
   async remove(repository: string, subject: Digest, referrer: Digest, signal: AbortSignal): Promise<void> {
     await this.storage.delete(referrerPath(repository, subject, referrer), signal).catch(missingAs(undefined));
@@ -146,6 +140,14 @@ export class Referrers {
       throw error;
     }
   }
+}
+
+/** What lists a manifest among the referrers of its subject, which may be missing. */
+export function referrerEntry(repository: string, subject: Digest, referrer: Referrer): SmallObject {
+  return {
+    path: referrerPath(repository, subject, referrer.digest),
+    content: Buffer.from(JSON.stringify(referrer)),
+  };
 }
 
 export function referrerOf(digest: Digest, size: number, { mediaType, artifactType, annotations }: Manifest): Referrer {

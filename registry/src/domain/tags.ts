@@ -1,7 +1,7 @@
 import type { Digest, Page } from '@wharfie/shared';
 import { OciError, isTag } from '@wharfie/shared';
 import type { StorageDriver } from '../storage/storage-driver.js';
-import { linkContent, manifestsPath, parseLink, tagIndexLinkPath, tagLinkPath, tagPath, tagsPath } from './layout.js';
+import { manifestsPath, parseLink, tagLinkPath, tagPath, tagsPath } from './layout.js';
 import { missingAs } from './missing.js';
 
 /** Entries that one call to the storage fetches when everything is wanted. */
@@ -21,13 +21,6 @@ export class Tags {
   async find(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
     const link = await this.storage.get(tagLinkPath(repository, tag), signal).catch(missingAs(undefined));
     return link && parseLink(link);
-  }
-
-  /** Moves a tag. The manifest must be in the repository. */
-  async set(repository: string, tag: string, digest: Digest, signal: AbortSignal): Promise<void> {
-    const link = linkContent(digest);
-    await this.storage.put(tagLinkPath(repository, tag), link, signal);
-    await this.storage.put(tagIndexLinkPath(repository, tag, digest), link, signal);
   }
 
   /** Removes the tag alone. @throws OciError MANIFEST_UNKNOWN */

@@ -5,7 +5,7 @@ import type { ByteSource, StorageDriver } from '../storage/storage-driver.js';
 import { InvalidOffset, PathNotFound } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
 import { RunningHash, RunningHashes } from './hashing.js';
-import { blobPath } from './layout.js';
+import { blobPath, layerLink } from './layout.js';
 
 /** An upload as its client knows it: what the signed Location says. The storage has the last word on the size. */
 export interface Upload {
@@ -75,17 +75,14 @@ export class Uploads {
    */
   async finish(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
     const current = await this.#onwardFrom(upload, chunk, signal);
-    const size =
-      current.size === 0
-        ? await this.#storeWhole(await this.#standingAt(current, 0, signal), digest, chunk, signal)
-        : await this.#complete(current, digest, chunk, signal);
-    await this.blobs.add(upload.repository, digest, size, signal);
+    if (current.size === 0) await this.#storeWhole(await this.#standingAt(current, 0, signal), digest, chunk, signal);
+    else await this.#complete(current, digest, chunk, signal);
   }
 
   /** A blob that came in one request, without an upload. @throws OciError DIGEST_INVALID */
   async store(repository: string, digest: Digest, chunk: Chunk, signal: AbortSignal): Promise<void> {
     await this.#write(digest, chunk, signal);
-    await this.blobs.add(repository, digest, chunk.length, signal);
+    await this.blobs.link(repository, digest, signal);
   }
 
   /**
@@ -136,13 +133,13 @@ export class Uploads {
     return hash;
   }
 
-  /** All of an upload at once; returns its size if that was told. */
+  /** All of an upload at once. */
   async #storeWhole(
     upload: Upload,
     digest: Digest,
     chunk: Chunk = { source: nothing(), length: 0 },
     signal: AbortSignal,
-  ): Promise<number | undefined> {
+  ): Promise<void> {
     try {
       await this.#write(digest, chunk, signal);
     } catch (error) {
@@ -150,16 +147,18 @@ export class Uploads {
       throw error;
     }
     await this.cancel(upload, signal);
-    return chunk.length;
+    await this.blobs.link(upload.repository, digest, signal);
   }
 
-  /** An upload of which some is there, and its last chunk if there is one; returns its size. */
-  async #complete(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<number> {
+  /** An upload of which some is there, and its last chunk if there is one. */
+  async #complete(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
     const whole = chunk ? await this.#append(upload, chunk, signal) : upload;
     await this.#verify(whole, digest, signal);
-    await this.#orMoved(whole, this.storage.commitUpload(whole.id, whole.size, blobPath(digest), signal), signal);
-    this.#hashes.forget(whole.id);
-    return whole.size;
+    const { id, size, repository } = whole;
+    const commit = this.storage.commitUpload(id, size, blobPath(digest), signal, [layerLink(repository, digest)]);
+    await this.#orMoved(whole, commit, signal);
+    this.blobs.remember(digest, size);
+    this.#hashes.forget(id);
   }
 
   /** Streams bytes to where they belong. They become visible only when they are what the digest says. */
@@ -169,6 +168,7 @@ export class Uploads {
       checkDigest(hash.digest(), digest);
     };
     await this.storage.write(blobPath(digest), hash.over(exactly(chunk)), approve, signal, chunk.length);
+    this.blobs.remember(digest, chunk.length);
   }
 
   async #verify(upload: Upload, digest: Digest, signal: AbortSignal): Promise<void> {

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 
 // Tasks take turns: none waits while another one waits for the disk, copies a file or removes a tree.
@@ -17,15 +17,24 @@ export const attempts = 100;
 export const otherOffset = 'OTHER_OFFSET';
 
 /** @typedef {typeof tasks} Tasks */
+/** @typedef {{ target: string, content: Uint8Array }} SmallFile */
+
+/**
+ * @typedef {object} Appearing
+ * @property {string} target
+ * @property {(file: string) => Promise<void> | void} fill makes the file before it returns; it is on the disk when that fulfils
+ * @property {string} [folder] that holds the file alone: becomes the one around `target` where only that is missing
+ */
+
 const tasks = {
-  /** Makes a small file, or replaces it. @param {{ target: string, temporary: string, content: Uint8Array }} work */
-  async put({ target, temporary, content }) {
-    await appear(target, temporary, (file) => using(fs.openSync(file, 'wx', 0o644), (fd) => writeAll(fd, content, 0)));
+  /** Makes small files, or replaces them, one after another. @param {{ objects: SmallFile[], temporary: string }} work */
+  async put({ objects, temporary }) {
+    await appear(objects.map(written), temporary);
   },
 
-  /** Renames a file that is on the disk to its place. @param {{ target: string, temporary: string, file: string }} work */
-  async place({ target, temporary, file }) {
-    await appear(target, temporary, (to) => fs.renameSync(file, to));
+  /** Renames a file that is on the disk to its place. @param {{ target: string, file: string, temporary: string }} work */
+  async place({ target, file, temporary }) {
+    await appear([moved(file, target)], temporary);
   },
 
   /** Removes a file or a tree at one stroke: it is gone before its parts are. @param {{ path: string, temporary: string }} work */
@@ -82,23 +91,16 @@ const tasks = {
   },
 
   /**
-   * Renames the file of an upload to its place, and ends the upload.
-   * @param {{ upload: string, size: number, target: string, temporary: string }} work
+   * Renames the file of an upload to its place, puts small files after it, and ends the upload.
+   * @param {{ upload: string, size: number, target: string, more: SmallFile[], temporary: string }} work
    */
-  async commit({ upload, size, target, temporary }) {
+  async commit({ upload, size, target, more, temporary }) {
     const claim = await take(upload, size);
     await held(claim, size, async () => {
       const file = join(claim, 'data');
       // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
       if (fs.statSync(file).size !== size) throw isElsewhere(size);
-      const place = topmostMissing(target);
-      if (place === dirname(target) && basename(target) === basename(file)) {
-        // The folder of a blob that is new: the claimed one becomes it.
-        await syncFolder(claim);
-        await show(claim, place, { file, target, temporary });
-      } else {
-        await appear(target, temporary, (to) => fs.renameSync(file, to));
-      }
+      await appear([{ ...moved(file, target), folder: claim }, ...more.map(written)], temporary);
     });
     try {
       fs.rmdirSync(upload);
@@ -122,39 +124,63 @@ export default async function run({ task, work }) {
   }
 }
 
+/** A file to write. @param {SmallFile} file @returns {Appearing} */
+function written({ target, content }) {
+  return { target, fill: (file) => using(fs.openSync(file, 'wx', 0o644), (fd) => writeAll(fd, content, 0)) };
+}
+
+/** A file that is on the disk already. @param {string} from @param {string} target @returns {Appearing} */
+function moved(from, target) {
+  return {
+    target,
+    fill: (file) => {
+      fs.renameSync(from, file);
+    },
+  };
+}
+
 /**
- * Has a file appear at its place, and with it, at one stroke, the folders that are missing around it: so a crash never
- * leaves an empty one (which would be a tag without a manifest). It and they are on the disk before, and afterwards the
- * folder that they are in.
- * @param {string} target @param {string} temporary
- * @param {(file: string) => Promise<void> | void} fill makes the file before it returns, and fulfils when it is on the disk
+ * Has files appear at their places, one after another, and with each, at one stroke, the folders that are missing around
+ * it: so a crash never leaves an empty one (which would be a tag without a manifest). Each and its folders are on the disk
+ * before, and afterwards the folder that they are in. Files around which the same folder is missing appear together.
+ * @param {Appearing[]} files @param {string} temporary
  */
-async function appear(target, temporary, fill) {
-  const place = topmostMissing(target);
-  const stage = join(temporary, randomUUID());
-  const file = join(stage, relative(place, target));
+async function appear(files, temporary) {
+  /** What is renamed to which place. @type {Map<string, { stage: string, staged: Appearing[] }>} */
+  const moves = new Map();
   try {
-    if (file !== stage) fs.mkdirSync(dirname(file), { recursive: true });
     // In whichever order, as nothing of it can be seen: at once, so that the file system does it in one commit.
-    await Promise.all([fill(file), ...foldersAround(file, stage).map(syncFolder)]);
-    await show(stage, place, { file, target, temporary });
+    await Promise.all(
+      files.map(async ({ target, fill, folder }) => {
+        const place = topmostMissing(target);
+        const ready = place === dirname(target) ? folder : undefined;
+        const move = moves.get(place) ?? { stage: ready ?? join(temporary, randomUUID()), staged: [] };
+        moves.set(place, move);
+        const file = join(move.stage, relative(place, target));
+        move.staged.push(moved(file, target));
+        const folders = foldersAround(file, move.stage);
+        if (folders.length > 0) fs.mkdirSync(dirname(file), { recursive: true });
+        await Promise.all([fill(file), ...folders.map(syncFolder)]);
+      }),
+    );
+    for (const [place, move] of moves) await show(place, move, temporary);
   } catch (error) {
-    fs.rmSync(stage, { recursive: true, force: true });
+    for (const { stage } of moves.values()) {
+      // The folder of an upload stays for whoever tries again.
+      if (dirname(stage) === temporary) fs.rmSync(stage, { recursive: true, force: true });
+    }
     throw error;
   }
 }
 
-/**
- * Renames what is on the disk to the place where `file` then is `target`.
- * @param {string} stage @param {string} place @param {{ file: string, target: string, temporary: string }} whole
- */
-async function show(stage, place, { file, target, temporary }) {
+/** Renames what is on the disk to its place. @param {string} place @param {{ stage: string, staged: Appearing[] }} move @param {string} temporary */
+async function show(place, { stage, staged }, temporary) {
   try {
     fs.renameSync(stage, place);
   } catch (error) {
     // Another process has made the folder meanwhile, or removed the one around it.
     if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
-    await appear(target, temporary, (to) => fs.renameSync(file, to));
+    await appear(staged, temporary);
     fs.rmSync(stage, { recursive: true, force: true });
     return;
   }

@@ -31,6 +31,18 @@ describe('filesystem', () => {
     expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
   });
 
+  it('shows nothing after what it cannot show, and leaves nothing else behind', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.put('order/folder/x', Buffer.from('x'), signal);
+    const objects = ['order/before/link', 'order/folder', 'order/after/link'].map((path) => ({
+      path,
+      content: Buffer.from(path),
+    }));
+    await expect(driver.putAll(objects, signal)).rejects.toThrow(PathNotFound);
+    expect((await readdir(join(root, 'order'))).sort()).toEqual(['before', 'folder']);
+    expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
+  });
+
   it('goes on after a writer that was killed', async () => {
     const driver = await FilesystemDriver.open(root);
     await driver.beginUpload('killed', signal);

@@ -9,7 +9,7 @@ import { Piscina } from 'piscina';
 import type { Tasks } from './filesystem-changes.js';
 import { attempts, hasCode, otherOffset, sizeOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
-import type { ByteSource, ObjectInfo, Part, StorageDriver, StoredFile } from './storage-driver.js';
+import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver, StoredFile } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
 import { writeInto } from './write-file.js';
 
@@ -90,10 +90,13 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
-    if (content.length > shortSize) return this.write(path, once(content), () => undefined, signal);
-    return guarded(path, async () => {
+    return this.putAll([{ path, content }], signal);
+  }
+
+  putAll(objects: readonly SmallObject[], signal: AbortSignal): Promise<void> {
+    return guarded(objects.map(({ path }) => path).join(', '), async () => {
       signal.throwIfAborted();
-      await this.#change('put', { ...this.#place(path), content });
+      await this.#change('put', { objects: this.#placed(objects), temporary: this.#temporary });
     });
   }
 
@@ -121,7 +124,7 @@ export class FilesystemDriver implements StorageDriver {
 
   write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal): Promise<void> {
     return guarded(path, async () => {
-      const place = this.#place(path);
+      const target = this.#file(path);
       signal.throwIfAborted();
       await taking(source, signal, async (intake) => {
         const approved = (): void => {
@@ -129,9 +132,9 @@ export class FilesystemDriver implements StorageDriver {
           approve();
         };
         const content = await intake.whole(shortSize);
-        if (content === undefined) return this.#writeLong(place, intake, approved);
+        if (content === undefined) return this.#writeLong(target, intake, approved);
         approved();
-        await this.#change('put', { ...place, content });
+        await this.#change('put', { objects: [{ target, content }], temporary: this.#temporary });
       });
     });
   }
@@ -194,10 +197,22 @@ export class FilesystemDriver implements StorageDriver {
     });
   }
 
-  commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
+  commitUpload(
+    upload: string,
+    size: number,
+    path: string,
+    signal: AbortSignal,
+    more: readonly SmallObject[] = [],
+  ): Promise<void> {
     return guarded(upload, async () => {
       signal.throwIfAborted();
-      await this.#change('commit', { upload: this.#upload(upload), size, ...this.#place(path) });
+      await this.#change('commit', {
+        upload: this.#upload(upload),
+        size,
+        target: this.#file(path),
+        more: this.#placed(more),
+        temporary: this.#temporary,
+      });
     });
   }
 
@@ -226,12 +241,12 @@ export class FilesystemDriver implements StorageDriver {
     return this.#changes.close();
   }
 
-  async #writeLong(place: { target: string; temporary: string }, intake: Intake, approve: () => void): Promise<void> {
+  async #writeLong(target: string, intake: Intake, approve: () => void): Promise<void> {
     const name = join(this.#temporary, randomUUID());
     try {
       await writeInto(name, 'wx', 0, intake.portion(Infinity));
       approve();
-      await this.#change('place', { ...place, file: name });
+      await this.#change('place', { target, file: name, temporary: this.#temporary });
     } catch (error) {
       await rm(name, { force: true });
       throw error;
@@ -258,8 +273,8 @@ export class FilesystemDriver implements StorageDriver {
     throw failed.code === otherOffset ? new InvalidOffset(failed.offset) : Object.assign(new Error(), failed);
   }
 
-  #place(path: string): { target: string; temporary: string } {
-    return { target: this.#file(path), temporary: this.#temporary };
+  #placed(objects: readonly SmallObject[]): { target: string; content: Uint8Array }[] {
+    return objects.map(({ path, content }) => ({ target: this.#file(path), content }));
   }
 
   #file(path: string): string {
@@ -315,11 +330,6 @@ async function taking<T>(source: ByteSource, signal: AbortSignal, action: (intak
   } finally {
     intake.close();
   }
-}
-
-// eslint-disable-next-line @typescript-eslint/require-await -- an async source of one piece
-async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield content;
 }
 
 /** When anything of a file or tree was last written, in milliseconds; a tree that vanishes meanwhile counts as new. */

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { ByteSource, ObjectInfo, Part, StorageDriver } from './storage-driver.js';
+import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, checkPath } from './storage-driver.js';
 
 interface Upload {
@@ -19,8 +19,12 @@ export class MemoryDriver implements StorageDriver {
   }
 
   put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
+    return this.putAll([{ path, content }], signal);
+  }
+
+  putAll(objects: readonly SmallObject[], signal: AbortSignal): Promise<void> {
     return attempt(signal, () => {
-      this.#set(path, Buffer.from(content));
+      for (const { path, content } of objects) this.#set(path, Buffer.from(content));
     });
   }
 
@@ -104,13 +108,20 @@ export class MemoryDriver implements StorageDriver {
     return attempt(signal, () => stream(this.#upload(upload).content.subarray(start, start + length), signal));
   }
 
-  commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
-    return attempt(signal, () => {
+  async commitUpload(
+    upload: string,
+    size: number,
+    path: string,
+    signal: AbortSignal,
+    more: readonly SmallObject[] = [],
+  ): Promise<void> {
+    await attempt(signal, () => {
       const { content, writer } = this.#upload(upload);
       if (content.length !== size || writer) throw new InvalidOffset(size);
       this.#set(path, content);
       this.#uploads.delete(upload);
     });
+    await this.putAll(more, signal);
   }
 
   cancelUpload(upload: string, signal: AbortSignal): Promise<void> {

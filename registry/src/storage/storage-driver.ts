@@ -6,6 +6,12 @@ export interface Part {
   length: number;
 }
 
+/** What fits into memory: a link, a manifest. */
+export interface SmallObject {
+  path: string;
+  content: Uint8Array;
+}
+
 export interface ObjectInfo {
   /** In bytes. */
   size: number;
@@ -37,6 +43,9 @@ export interface StorageDriver {
 
   /** Writes a small object, or replaces it. */
   put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void>;
+
+  /** Writes several in this order: whoever sees one of them, also after a crash, finds those before it. */
+  putAll(objects: readonly SmallObject[], signal: AbortSignal): Promise<void>;
 
   /** @throws PathNotFound */
   stat(path: string, signal: AbortSignal): Promise<ObjectInfo>;
@@ -98,10 +107,17 @@ export interface StorageDriver {
 
   /**
    * Makes an upload of `size` bytes the object at `path`, without moving its bytes through this process, and ends it.
+   * `more` is put after it, as by `putAll`.
    * @throws PathNotFound
    * @throws InvalidOffset when the upload is not `size` bytes long
    */
-  commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void>;
+  commitUpload(
+    upload: string,
+    size: number,
+    path: string,
+    signal: AbortSignal,
+    more?: readonly SmallObject[],
+  ): Promise<void>;
 
   /** Ends an upload and removes what it kept. @throws PathNotFound */
   cancelUpload(upload: string, signal: AbortSignal): Promise<void>;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import type { ByteSource, ObjectInfo, Part, StorageDriver } from '../storage-driver.js';
+import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver } from '../storage-driver.js';
 import { PathNotFound } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import { Intake } from '../intake.js';
@@ -54,6 +54,10 @@ export class SwiftDriver implements StorageDriver {
 
   put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
     return named(path, () => putSmall(this.client, this.#names.object(path), content, signal));
+  }
+
+  async putAll(objects: readonly SmallObject[], signal: AbortSignal): Promise<void> {
+    for (const { path, content } of objects) await this.put(path, content, signal);
   }
 
   stat(path: string, signal: AbortSignal): Promise<ObjectInfo> {
@@ -142,8 +146,15 @@ export class SwiftDriver implements StorageDriver {
     return Readable.from(await this.#uploads.read(upload, part, signal), { objectMode: false, signal });
   }
 
-  commitUpload(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
-    return this.#uploads.commit(upload, size, path, signal);
+  async commitUpload(
+    upload: string,
+    size: number,
+    path: string,
+    signal: AbortSignal,
+    more: readonly SmallObject[] = [],
+  ): Promise<void> {
+    await this.#uploads.commit(upload, size, path, signal);
+    await this.putAll(more, signal);
   }
 
   cancelUpload(upload: string, signal: AbortSignal): Promise<void> {

@@ -36,6 +36,30 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
       expect(await driver.stat(`${base}/a/b`, signal)).toEqual({ size: 6 });
     });
 
+    it('puts several, beside each other and over what is there', async () => {
+      await driver.put(`${base}/there/link`, Buffer.from('old'), signal);
+      const paths = ['first/data', 'there/link', 'new/one/link', 'new/two/three/link'].map((path) => `${base}/${path}`);
+      await driver.putAll(
+        paths.map((path) => ({ path, content: Buffer.from(path) })),
+        signal,
+      );
+      for (const path of paths) expect(await text(path)).toBe(path);
+      await driver.putAll([], signal);
+    });
+
+    it('lets many put the same at once', async () => {
+      const paths = ['blob/data', 'links/one/link'].map((path) => `${base}/${path}`);
+      await Promise.all(
+        Array.from({ length: 8 }, async () =>
+          (await open()).putAll(
+            paths.map((path) => ({ path, content: Buffer.from(path) })),
+            signal,
+          ),
+        ),
+      );
+      for (const path of paths) expect(await text(path)).toBe(path);
+    });
+
     it('keeps an empty object', async () => {
       await driver.put(`${base}/empty`, Buffer.alloc(0), signal);
       expect(await driver.stat(`${base}/empty`, signal)).toEqual({ size: 0 });
@@ -294,6 +318,30 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
         await expect(driver.cancelUpload(upload, signal)).rejects.toThrow(PathNotFound);
         await expect(driver.appendUpload(upload, 3, pieces('d'), signal)).rejects.toThrow(PathNotFound);
         await expect(driver.commitUpload(upload, 3, `${base}/x`, signal)).rejects.toThrow(PathNotFound);
+      });
+
+      it('are committed with what is put after them', async () => {
+        await driver.appendUpload(upload, 0, pieces('abc'), signal);
+        const links = ['one', 'two'].map((name) => ({ path: `${base}/links/${name}`, content: Buffer.from(name) }));
+        await driver.commitUpload(upload, 3, `${base}/blob/data`, signal, links);
+        expect(await text(`${base}/blob/data`)).toBe('abc');
+        expect(await text(`${base}/links/one`)).toBe('one');
+        expect(await text(`${base}/links/two`)).toBe('two');
+      });
+
+      it('may become one object, many at once', async () => {
+        const link = { path: `${base}/links/one`, content: Buffer.from('one') };
+        await Promise.all(
+          Array.from({ length: 8 }, async () => {
+            const [mine, another] = [randomUUID(), await open()];
+            await another.beginUpload(mine, signal);
+            await another.appendUpload(mine, 0, pieces('abc'), signal);
+            await another.commitUpload(mine, 3, `${base}/blob/data`, signal, [link]);
+            await expect(another.uploadSize(mine, signal)).rejects.toThrow(PathNotFound);
+          }),
+        );
+        expect(await text(`${base}/blob/data`)).toBe('abc');
+        expect(await text(link.path)).toBe('one');
       });
 
       it('may be committed over an object that is there already', async () => {
