@@ -4,6 +4,7 @@ import { dockerPush, startEngine, stopEngine, wharfieInContainers } from './dock
 import { lists, removeLists } from './lists.mjs';
 import {
   containerStart,
+  firstPull,
   manifestRates,
   memoryAtRest,
   memoryOfPushes,
@@ -31,14 +32,25 @@ try {
         sides,
         measures: [
           memoryAtRest(),
-          ...wanting([...pushes(), ...pulls(), smallImages(100, 4), ...manifestRates()], {
-            push: { [bare]: 2 },
-            'push-chunked': { [bare]: 1.5 },
-            'push-8': { [bare]: 1.5 },
-            pull: { [bare]: 0.9, [nginx]: 2 },
-            images: { [bare]: 1.5 },
-            'manifest-get-tag': { [bare]: 1.5, [nginx]: 117 },
-          }),
+          ...wanting(
+            [
+              ...pushes(),
+              firstPull(),
+              ...pulls(),
+              smallImages('images', 100, 4),
+              smallImages('images-16', 200, 16),
+              ...manifestRates(),
+            ],
+            {
+              push: { [bare]: 2 },
+              'push-chunked': { [bare]: 1.5 },
+              'push-8': { [bare]: 1.5 },
+              pull: { [bare]: 0.9, [nginx]: 2 },
+              images: { [bare]: 1.5 },
+              'images-16': { [bare]: 1.5 },
+              'manifest-get-tag': { [bare]: 1.5, [nginx]: 117 },
+            },
+          ),
           ...(engine ? [dockerPush(engine)] : []),
         ],
       },

@@ -46,7 +46,7 @@ try {
     pull,
     // More than ten segments of distribution's: Swift slows those down. 400 MiB when the size is 256.
     pulling('pull-large', 'one blob of more than the size', 1, 256 / 400),
-    smallImages(12, 4),
+    smallImages('images', 12, 4),
     ...manifestRates().filter(({ id }) => id === 'manifest-get-tag'),
     tagsPage(10_000),
   ].filter((measure) => measure !== undefined);
