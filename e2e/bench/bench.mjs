@@ -87,11 +87,25 @@ export function readOptions() {
   return { only: values.only, size: size * mebibyte, rounds, out: values.out };
 }
 
+/** @param {string} id @param {string[]} only */
+function isWanted(id, only) {
+  return only.length === 0 || only.some((word) => id.includes(word));
+}
+
 /**
  * Takes all measures, prints tables, and writes the results to `<out>/<name>.json` and a plot of each beside it.
  * @param {string} name @param {Suite[]} suites @param {ReturnType<typeof readOptions>} options
  */
 export async function bench(name, suites, options) {
+  const wanted = suites
+    .map((suite) => ({ ...suite, measures: suite.measures.filter(({ id }) => isWanted(id, options.only)) }))
+    .filter(({ measures }) => measures.length > 0);
+  if (wanted.length === 0) {
+    const names = suites.flatMap(({ measures }) => measures.map(({ id }) => id));
+    throw new Error(
+      `--only ${options.only.join(' --only ')}: no measure's name holds that; there are ${names.join(', ')}`,
+    );
+  }
   /** @type {{ title: string, sides: string[], results: Result[] }[]} */
   const done = [];
   const child = fork(new URL('load.mjs', import.meta.url));
@@ -105,12 +119,8 @@ export async function bench(name, suites, options) {
       child.send({ operation, load: what });
     });
   try {
-    for (const { title, sides, measures } of suites) {
-      const wanted = measures.filter(
-        ({ id }) => options.only.length === 0 || options.only.some((word) => id.includes(word)),
-      );
-      if (wanted.length === 0) continue;
-      const results = await takeAll(sides, wanted, options, load);
+    for (const { title, sides, measures } of wanted) {
+      const results = await takeAll(sides, measures, options, load);
       const suite = { title, sides: sides.map((side) => side.name), results };
       done.push(suite);
       console.log(`\n## ${title}\n\n${table(suite)}`);

@@ -226,7 +226,7 @@ function writeHead(
   answer: IncomingMessage,
   { length, more = [] }: { length?: number; more?: string[] },
 ): void {
-  const headers = responseHeaders(answer, ownHeaders(id), hostOf(upstream), publicPath, length);
+  const headers = responseHeaders(answer, ownHeaders(id), () => hostOf(upstream), publicPath, length);
   response.writeHead(answer.statusCode ?? 502, answer.statusMessage, [...headers, ...more]);
 }
 

@@ -56,7 +56,7 @@ describe('where the registry points to itself', () => {
     responseHeaders(
       { headers: {}, rawHeaders: [name, value] } as unknown as IncomingMessage,
       {},
-      'r:5001',
+      () => 'r:5001',
       publicPath,
     )[1];
 

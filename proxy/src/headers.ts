@@ -93,7 +93,7 @@ function isForm(contentType: string | string[]): boolean {
 export function responseHeaders(
   response: IncomingMessage,
   own: Readonly<Record<string, string>>,
-  registryHost: string,
+  registryHost: () => string,
   publicPath: string,
   length?: number,
 ): string[] {
@@ -112,7 +112,7 @@ export function responseHeaders(
     const lower = name.toLowerCase();
     if (dropped.has(lower)) continue;
     const points = lower === 'location' || lower === 'link';
-    result.push(name, points ? atTheDoor(value, registryHost, publicPath) : value);
+    result.push(name, points ? atTheDoor(value, registryHost(), publicPath) : value);
   }
   return result;
 }
