@@ -24,6 +24,9 @@ interface Attempt {
   answered?: true;
 }
 
+/** Why a file cannot be opened now, but the next one perhaps can. */
+const passing = new Set(['EIO', 'EMFILE', 'ENFILE', 'ENOENT', 'ESTALE']);
+
 /**
  * Passes requests on to a registry and its answers back, both as streams. http-proxy makes the request; the answer is
  * written here, because it leaves the other side waiting when one side dies.
@@ -178,9 +181,9 @@ export class Forwarder {
     }
   }
 
-  /** A file that is gone was deleted a moment ago, or never was here; any other reason will not pass. */
-  #notOpened(upstream: Upstream, { code, message: reason }: NodeJS.ErrnoException): void {
-    if (code === 'ENOENT' || code === 'EMFILE' || code === 'ENFILE' || this.#apart.has(upstream)) return;
+  /** A file that is gone was deleted or replaced a moment ago, or never was here. */
+  #notOpened(upstream: Upstream, { code = '', message: reason }: NodeJS.ErrnoException): void {
+    if (passing.has(code) || this.#apart.has(upstream)) return;
     this.#apart.add(upstream);
     const message = 'the files of a registry cannot be read here, so that it sends all blobs itself, which is slower';
     this.log.info({ registry: nameOf(upstream), reason }, message);

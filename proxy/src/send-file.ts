@@ -2,13 +2,20 @@ import { giveBack, takeBuffer, type HandedFile } from '@wharfie/shared';
 import type { ServerResponse } from 'node:http';
 import { open, type FileHandle } from 'node:fs/promises';
 
-/** Opens what the registry handed over. @throws Error when that is another file by now, or what opening a file throws */
+/** Opens what the registry handed over. @throws Error when that is another file, with `ENOENT` when it was replaced; or what opening a file throws */
 export async function openHanded({ path, device, inode, size }: HandedFile): Promise<FileHandle> {
   const handle = await open(path, 'r');
-  const found = await handle.stat({ bigint: true });
-  if (String(found.dev) === device && String(found.ino) === inode && Number(found.size) === size) return handle;
-  await handle.close();
-  throw new Error(`${path} is not the file that the registry means`);
+  try {
+    const found = await handle.stat({ bigint: true });
+    const isThere = String(found.dev) === device;
+    if (isThere && String(found.ino) === inode && Number(found.size) === size) return handle;
+    const message = `${path} is not the file that the registry means`;
+    // On the same device it was, a moment ago: the same blob was pushed again.
+    throw isThere ? Object.assign(new Error(message), { code: 'ENOENT' }) : new Error(message);
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 /**

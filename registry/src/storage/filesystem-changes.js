@@ -23,8 +23,11 @@ export const otherOffset = 'OTHER_OFFSET';
  * @typedef {object} Appearing
  * @property {string} target
  * @property {(file: string) => Promise<void> | void} fill makes the file before it returns; it is on the disk when that fulfils
+ * @property {(file: string) => void} [undo] puts back what `fill` took
  * @property {string} [folder] that holds the file alone: becomes the one around `target` where only that is missing
  */
+
+/** @typedef {{ place: string, stage: string, staged: Appearing[] }} Move */
 
 const tasks = {
   /** Makes small files, or replaces them, one after another. @param {{ objects: SmallFile[], temporary: string }} work */
@@ -96,12 +99,18 @@ const tasks = {
    */
   async commit({ upload, size, target, more, temporary }) {
     const claim = await take(upload, size);
-    await held(claim, size, async () => {
-      const file = join(claim, 'data');
-      // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
-      if (fs.statSync(file).size !== size) throw isElsewhere(size);
-      await appear([{ ...moved(file, target), folder: claim }, ...more.map(written)], temporary);
-    });
+    try {
+      await held(claim, size, async () => {
+        const file = join(claim, 'data');
+        // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
+        if (fs.statSync(file).size !== size) throw isElsewhere(size);
+        await appear([{ ...moved(file, target), folder: claim }, ...more.map(written)], temporary);
+      });
+    } catch (error) {
+      // Given back, it need not be copied by whoever tries again.
+      attempt(() => give(claim, size));
+      throw error;
+    }
     try {
       fs.rmdirSync(upload);
     } catch {
@@ -136,36 +145,54 @@ function moved(from, target) {
     fill: (file) => {
       fs.renameSync(from, file);
     },
+    undo: (file) => {
+      fs.renameSync(file, from);
+    },
   };
 }
 
 /**
  * Has files appear at their places, one after another, and with each, at one stroke, the folders that are missing around
  * it: so a crash never leaves an empty one (which would be a tag without a manifest). Each and its folders are on the disk
- * before, and afterwards the folder that they are in. Files around which the same folder is missing appear together.
+ * before, and afterwards the folder that they are in. Neighbours around which the same folder is missing appear together.
+ * When that fails, what has not appeared is as it was.
  * @param {Appearing[]} files @param {string} temporary
  */
 async function appear(files, temporary) {
-  /** What is renamed to which place. @type {Map<string, { stage: string, staged: Appearing[] }>} */
-  const moves = new Map();
+  /** What is renamed to which place. @type {Move[]} */
+  const moves = [];
+  /** @type {Set<string>} */
+  const folders = new Set();
+  /** @type {(() => void)[]} */
+  const undos = [];
   try {
-    // In whichever order, as nothing of it can be seen: at once, so that the file system does it in one commit.
-    await Promise.all(
-      files.map(async ({ target, fill, folder }) => {
-        const place = topmostMissing(target);
+    const fills = files.map(async ({ target, fill, undo, folder }) => {
+      const place = topmostMissing(target);
+      let move = moves.at(-1);
+      if (move?.place !== place) {
         const ready = place === dirname(target) ? folder : undefined;
-        const move = moves.get(place) ?? { stage: ready ?? join(temporary, randomUUID()), staged: [] };
-        moves.set(place, move);
-        const file = join(move.stage, relative(place, target));
-        move.staged.push(moved(file, target));
-        const folders = foldersAround(file, move.stage);
-        if (folders.length > 0) fs.mkdirSync(dirname(file), { recursive: true });
-        await Promise.all([fill(file), ...folders.map(syncFolder)]);
-      }),
-    );
-    for (const [place, move] of moves) await show(place, move, temporary);
+        move = { place, stage: ready ?? join(temporary, randomUUID()), staged: [] };
+        moves.push(move);
+      }
+      const file = join(move.stage, relative(place, target));
+      move.staged.push(moved(file, target));
+      const around = foldersAround(file, move.stage);
+      if (around.length > 0) fs.mkdirSync(dirname(file), { recursive: true });
+      for (const one of around) folders.add(one);
+      if (undo)
+        undos.push(() => {
+          attempt(() => {
+            undo(file);
+          });
+        });
+      await fill(file);
+    });
+    // All are filled now, and nothing of it can be seen: synced at once, the file system does it in one commit.
+    await Promise.all([...fills, ...[...folders].map(syncFolder)]);
+    for (const move of moves) await show(move, temporary);
   } catch (error) {
-    for (const { stage } of moves.values()) {
+    for (const undo of undos) undo();
+    for (const { stage } of moves) {
       // The folder of an upload stays for whoever tries again.
       if (dirname(stage) === temporary) fs.rmSync(stage, { recursive: true, force: true });
     }
@@ -173,8 +200,8 @@ async function appear(files, temporary) {
   }
 }
 
-/** Renames what is on the disk to its place. @param {string} place @param {{ stage: string, staged: Appearing[] }} move @param {string} temporary */
-async function show(place, { stage, staged }, temporary) {
+/** Renames what is on the disk to its place. @param {Move} move @param {string} temporary */
+async function show({ place, stage, staged }, temporary) {
   try {
     fs.renameSync(stage, place);
   } catch (error) {
@@ -211,12 +238,16 @@ async function take(upload, offset) {
     fs.renameSync(join(upload, name), claim);
     // The other writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
     const data = join(claim, 'data');
-    await copyFile(data, `${data}.copy`);
-    await using(fs.openSync(`${data}.copy`, 'r+'), (fd) => {
+    const copy = `${data}.copy`;
+    // That of another one who takes it over and still copies.
+    fs.rmSync(copy, { force: true });
+    await copyFile(data, copy, fs.constants.COPYFILE_EXCL);
+    await using(fs.openSync(copy, 'r+'), (fd) => {
+      if (fs.fstatSync(fd).size < offset) throw isElsewhere(offset);
       fs.ftruncateSync(fd, offset);
       return datasync(fd);
     });
-    fs.renameSync(`${data}.copy`, data);
+    fs.renameSync(copy, data);
   });
   return claim;
 }
@@ -248,15 +279,20 @@ function give(claim, size) {
  * @param {string} claim @param {number} offset
  */
 function revert(claim, offset) {
-  try {
+  // The size in the name is what counts.
+  attempt(() => {
     fs.truncateSync(join(claim, 'data'), offset);
-  } catch {
-    // The size in the name is what counts.
-  }
+  });
+  // When that fails, another writer has it.
+  attempt(() => give(claim, offset));
+}
+
+/** Does what may fail, as nothing depends on it. @param {() => void} action */
+function attempt(action) {
   try {
-    give(claim, offset);
+    action();
   } catch {
-    // Then another writer has it.
+    // As said.
   }
 }
 
@@ -296,8 +332,8 @@ async function writeAll(fd, bytes, position) {
 }
 
 /** @param {string} folder */
-function syncFolder(folder) {
-  return using(fs.openSync(folder, 'r'), sync);
+async function syncFolder(folder) {
+  await using(fs.openSync(folder, 'r'), sync);
 }
 
 /** @param {number} fd @param {(fd: number) => Promise<void>} action */

@@ -1,9 +1,9 @@
-import { mkdtemp, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FilesystemDriver } from './filesystem.js';
-import { PathNotFound } from './storage-driver.js';
+import { InvalidOffset, PathNotFound } from './storage-driver.js';
 import { describeDriver, pieces } from './testing/driver-contract.js';
 
 const signal = new AbortController().signal;
@@ -41,6 +41,64 @@ describe('filesystem', () => {
     await expect(driver.putAll(objects, signal)).rejects.toThrow(PathNotFound);
     expect((await readdir(join(root, 'order'))).sort()).toEqual(['before', 'folder']);
     expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
+  });
+
+  it.each([
+    ['the folder around it is missing', 'apart/data'],
+    ['it is there already', 'given/back/data'],
+    ['others are beside it', 'given/beside/data'],
+  ])(
+    'gives an upload back whose commit fails before its object appears, without a copy, when %s',
+    async (_, before) => {
+      const driver = await FilesystemDriver.open(root);
+      await driver.put(before, Buffer.from('abc'), signal);
+      await driver.beginUpload('given', signal);
+      await driver.appendUpload('given', 0, pieces('abc'), signal);
+      const { ino } = await stat(join(root, 'wharfie', 'uploads', 'given', '3', 'data'));
+      // Two new files cannot have one name.
+      const twice = { path: 'given/new/link', content: Buffer.from('x') };
+      await expect(driver.commitUpload('given', 3, 'given/back/data', signal, [twice, twice])).rejects.toThrow();
+      expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
+      await driver.commitUpload('given', 3, 'given/back/data', signal);
+      expect((await driver.get('given/back/data', signal)).toString()).toBe('abc');
+      expect((await stat(join(root, 'given', 'back', 'data'))).ino).toBe(ino);
+      await driver.delete('given', signal);
+    },
+  );
+
+  it.each(['3', '3.killed'])('refuses a commit of a file that a power cut has left short (%s)', async (name) => {
+    const driver = await FilesystemDriver.open(root);
+    const folder = join(root, 'wharfie', 'uploads', `short-${name}`, name);
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'data'), 'a');
+    await expect(driver.commitUpload(`short-${name}`, 3, 'short/data', signal)).rejects.toThrow(InvalidOffset);
+    await expect(driver.get('short/data', signal)).rejects.toThrow(PathNotFound);
+  });
+
+  it('takes an upload over from one who was taking it over', async () => {
+    const driver = await FilesystemDriver.open(root);
+    const folder = join(root, 'wharfie', 'uploads', 'copying', '3.killed');
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'data'), 'abc');
+    await writeFile(join(folder, 'data.copy'), 'ab');
+    const copying = await open(join(folder, 'data.copy'), 'r+');
+    expect(await driver.appendUpload('copying', 3, pieces('def'), signal)).toBe(6);
+    await copying.write('xxxxxx', 0);
+    await copying.close();
+    await driver.commitUpload('copying', 6, 'copying/data', signal);
+    expect((await driver.get('copying/data', signal)).toString()).toBe('abcdef');
+  });
+
+  it('shows objects in their order, also where some share a folder that is missing', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.put('shown/folder/x', Buffer.from('x'), signal);
+    // The second cannot be shown, so that the third must not be.
+    const objects = ['shown/one/first', 'shown/folder', 'shown/one/third'].map((path) => ({
+      path,
+      content: Buffer.from(path),
+    }));
+    await expect(driver.putAll(objects, signal)).rejects.toThrow(PathNotFound);
+    expect(await readdir(join(root, 'shown', 'one'))).toEqual(['first']);
   });
 
   it('goes on after a writer that was killed', async () => {

@@ -41,8 +41,11 @@ export class UncachedFile {
   }
 
   async close(): Promise<void> {
-    await this.#direct?.close();
-    await this.#file.close();
+    try {
+      await this.#direct?.close();
+    } finally {
+      await this.#file.close();
+    }
   }
 
   async #writeSome(memory: Buffer, begin: number, end: number, position: number): Promise<number> {
