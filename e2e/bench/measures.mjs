@@ -158,6 +158,8 @@ export function pulling(id, what, clients, fraction) {
       if (!digests) {
         digests = (await load('push', { target, repository: id, bytes, clients })).digests;
         state.set(id, digests);
+        // The first time has a measure of its own.
+        await load('pull', { target, repository: id, digests, bytes });
       }
       const { seconds } = await load('pull', { target, repository: id, digests, bytes });
       return (bytes * clients) / mebibyte / seconds;
