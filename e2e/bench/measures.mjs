@@ -50,8 +50,7 @@ export function smallImages(id, count, clients) {
       const fewer = side.name.startsWith('nginx') ? Math.ceil(count / 10) : count;
       const images = { target: side.target, count: fewer, clients };
       // The first hundred is what a program compiles itself with.
-      if (!side.state.has('images')) await load('images', { ...images, prefix: `${name}-first` });
-      side.state.set('images', true);
+      await onceOn(side, 'images', () => load('images', { ...images, prefix: `${name}-first` }));
       const { seconds } = await load('images', { ...images, prefix: name });
       return fewer / seconds;
     },
@@ -70,8 +69,7 @@ export function manifestRates() {
         const path = `/v2/rates/0/manifests/${(await manifestOf(side, load))[by]}`;
         const rate = { target: side.target, method, path, connections: 16, duration: 3 };
         // As with the first images.
-        if (!side.state.has('rate')) await load('rate', rate);
-        side.state.set('rate', true);
+        await onceOn(side, 'rate', () => load('rate', rate));
         return (await load('rate', rate)).perSecond;
       },
     })),
@@ -152,15 +150,14 @@ export function pulling(id, what, clients, fraction) {
     title: `Pull ${what}`,
     unit: 'MiB/s',
     better: 'more',
-    take: async ({ side: { target, state }, size, load }) => {
-      const bytes = size / fraction;
-      let digests = /** @type {string[] | undefined} */ (state.get(id));
-      if (!digests) {
-        digests = (await load('push', { target, repository: id, bytes, clients })).digests;
-        state.set(id, digests);
+    take: async ({ side, size, load }) => {
+      const [{ target }, bytes] = [side, size / fraction];
+      const digests = await onceOn(side, id, async () => {
+        const { digests } = await load('push', { target, repository: id, bytes, clients });
         // The first time has a measure of its own.
         await load('pull', { target, repository: id, digests, bytes });
-      }
+        return digests;
+      });
       const { seconds } = await load('pull', { target, repository: id, digests, bytes });
       return (bytes * clients) / mebibyte / seconds;
     },
@@ -168,12 +165,21 @@ export function pulling(id, what, clients, fraction) {
 }
 
 /** A manifest to ask for, pushed once. @param {Run['side']} side @param {Run['load']} load */
-async function manifestOf({ target, state }, load) {
-  let digest = /** @type {string | undefined} */ (state.get('manifest'));
-  if (digest === undefined) {
+function manifestOf(side, load) {
+  return onceOn(side, 'manifest', async () => {
+    const { target } = side;
     await load('images', { target, prefix: 'rates', count: 1, clients: 1 });
-    ({ digest } = await load('ask', { target, path: '/v2/rates/0/manifests/v0', times: 1 }));
-    state.set('manifest', digest);
-  }
-  return { tag: 'v0', digest };
+    const { digest } = await load('ask', { target, path: '/v2/rates/0/manifests/v0', times: 1 });
+    return { tag: 'v0', digest };
+  });
+}
+
+/**
+ * What is made on a side before the first time that it is needed there.
+ * @template Made
+ * @param {Run['side']} side @param {string} key @param {() => Promise<Made>} make @returns {Promise<Made>}
+ */
+export async function onceOn({ state }, key, make) {
+  if (!state.has(key)) state.set(key, await make());
+  return /** @type {Made} */ (state.get(key));
 }

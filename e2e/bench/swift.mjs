@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bench, readOptions } from './bench.mjs';
 import { Connection } from './connection.mjs';
-import { manifestRates, pulling, pulls, pushes, smallImages, wanting } from './measures.mjs';
+import { manifestRates, onceOn, pulling, pulls, pushes, smallImages, wanting } from './measures.mjs';
 import { dockerRegistry, wharfie } from './sides.mjs';
 
 /** @typedef {import('./bench.mjs').Measure} Measure */
@@ -142,18 +142,17 @@ function requestCounts() {
 /** @typedef {{ path: string, digest: string, layer: string }} Image */
 
 /** An image that the side has pushed, once. @param {Run} run @returns {Promise<Image>} */
-async function imageOf({ side: { target, state, name }, load }) {
-  const known = /** @type {Image | undefined} */ (state.get('image'));
-  if (known) return known;
-  // Both sides share the container: each has a repository of its own.
-  const prefix = `counts/${name.toLowerCase()}`;
-  await load('images', { target, prefix, count: 1, clients: 1 });
-  const path = `/v2/${prefix}/0`;
-  const { body, digest } = await load('ask', { target, path: `${path}/manifests/v0`, times: 1 });
-  const layer = /"layers":\[\{[^}]*"digest":"([^"]+)"/.exec(body)?.[1] ?? '';
-  const image = { path, digest, layer };
-  state.set('image', image);
-  return image;
+function imageOf({ side, load }) {
+  return onceOn(side, 'image', async () => {
+    const { target, name } = side;
+    // Both sides share the container: each has a repository of its own.
+    const prefix = `counts/${name.toLowerCase()}`;
+    await load('images', { target, prefix, count: 1, clients: 1 });
+    const path = `/v2/${prefix}/0`;
+    const { body, digest } = await load('ask', { target, path: `${path}/manifests/v0`, times: 1 });
+    const layer = /"layers":\[\{[^}]*"digest":"([^"]+)"/.exec(body)?.[1] ?? '';
+    return { path, digest, layer };
+  });
 }
 
 /** @param {Run} run @param {string} path @param {string} [method] @param {number} [status] */

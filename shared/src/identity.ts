@@ -63,15 +63,17 @@ export function identityVerifier(secret: Buffer): (token: string) => Identity {
     requiredClaims: ['iss', 'aud', 'exp', 'sub', 'access'],
     clockTolerance: clockToleranceMilliseconds,
   });
-  const good = new LRUCache<string, Identity>({ max: 10_000, ttl: trustMilliseconds });
-  return (token) => {
-    const known = good.get(token);
-    if (known) return known;
-    try {
+  const identities = new LRUCache<string, Identity>({
+    max: 10_000,
+    ttl: trustMilliseconds,
+    memoMethod: (token) => {
       const { sub, access } = claims.parse(verify(token));
-      const identity = { subject: sub, access };
-      good.set(token, identity);
-      return identity;
+      return { subject: sub, access };
+    },
+  });
+  return (token) => {
+    try {
+      return identities.memo(token);
     } catch {
       throw new OciError(
         'UNAUTHORIZED',

@@ -108,7 +108,7 @@ const tasks = {
       });
     } catch (error) {
       // Given back, it need not be copied by whoever tries again.
-      attempt(() => give(claim, size));
+      ifPossible(() => give(claim, size));
       throw error;
     }
     try {
@@ -179,19 +179,16 @@ async function appear(files, temporary) {
       const around = foldersAround(file, move.stage);
       if (around.length > 0) fs.mkdirSync(dirname(file), { recursive: true });
       for (const one of around) folders.add(one);
-      if (undo)
-        undos.push(() => {
-          attempt(() => {
-            undo(file);
-          });
-        });
+      undos.push(() => {
+        undo?.(file);
+      });
       await fill(file);
     });
     // All are filled now, and nothing of it can be seen: synced at once, the file system does it in one commit.
     await Promise.all([...fills, ...[...folders].map(syncFolder)]);
     for (const move of moves) await show(move, temporary);
   } catch (error) {
-    for (const undo of undos) undo();
+    undos.forEach(ifPossible);
     for (const { stage } of moves) {
       // The folder of an upload stays for whoever tries again.
       if (dirname(stage) === temporary) fs.rmSync(stage, { recursive: true, force: true });
@@ -280,19 +277,19 @@ function give(claim, size) {
  */
 function revert(claim, offset) {
   // The size in the name is what counts.
-  attempt(() => {
+  ifPossible(() => {
     fs.truncateSync(join(claim, 'data'), offset);
   });
   // When that fails, another writer has it.
-  attempt(() => give(claim, offset));
+  ifPossible(() => give(claim, offset));
 }
 
-/** Does what may fail, as nothing depends on it. @param {() => void} action */
-function attempt(action) {
+/** @param {() => void} action on which nothing depends */
+function ifPossible(action) {
   try {
     action();
   } catch {
-    // As said.
+    // Then not.
   }
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FilesystemDriver } from './filesystem.js';
 import { InvalidOffset, PathNotFound } from './storage-driver.js';
-import { describeDriver, pieces } from './testing/driver-contract.js';
+import { describeDriver, holdingTheirPaths, pieces } from './testing/driver-contract.js';
 
 const signal = new AbortController().signal;
 let root: string;
@@ -34,10 +34,7 @@ describe('filesystem', () => {
   it('shows nothing after what it cannot show, and leaves nothing else behind', async () => {
     const driver = await FilesystemDriver.open(root);
     await driver.put('order/folder/x', Buffer.from('x'), signal);
-    const objects = ['order/before/link', 'order/folder', 'order/after/link'].map((path) => ({
-      path,
-      content: Buffer.from(path),
-    }));
+    const objects = holdingTheirPaths(['order/before/link', 'order/folder', 'order/after/link']);
     await expect(driver.putAll(objects, signal)).rejects.toThrow(PathNotFound);
     expect((await readdir(join(root, 'order'))).sort()).toEqual(['before', 'folder']);
     expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
@@ -93,10 +90,7 @@ describe('filesystem', () => {
     const driver = await FilesystemDriver.open(root);
     await driver.put('shown/folder/x', Buffer.from('x'), signal);
     // The second cannot be shown, so that the third must not be.
-    const objects = ['shown/one/first', 'shown/folder', 'shown/one/third'].map((path) => ({
-      path,
-      content: Buffer.from(path),
-    }));
+    const objects = holdingTheirPaths(['shown/one/first', 'shown/folder', 'shown/one/third']);
     await expect(driver.putAll(objects, signal)).rejects.toThrow(PathNotFound);
     expect(await readdir(join(root, 'shown', 'one'))).toEqual(['first']);
   });

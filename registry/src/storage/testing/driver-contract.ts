@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { setImmediate } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { ByteSource, StorageDriver } from '../storage-driver.js';
+import type { ByteSource, SmallObject, StorageDriver } from '../storage-driver.js';
 import { InvalidOffset, InvalidPath, PathNotFound } from '../storage-driver.js';
 
 const signal = new AbortController().signal;
@@ -15,6 +15,11 @@ export async function* pieces(
     if (typeof part === 'function') await part();
     else yield typeof part === 'string' ? Buffer.from(part) : part;
   }
+}
+
+/** Small objects, each with its own path as its content. */
+export function holdingTheirPaths(paths: readonly string[]): SmallObject[] {
+  return paths.map((path) => ({ path, content: Buffer.from(path) }));
 }
 
 /** What every driver keeps: run on each of them. `open` gives another driver on the same storage, as another process has. */
@@ -39,24 +44,14 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
     it('puts several, beside each other and over what is there', async () => {
       await driver.put(`${base}/there/link`, Buffer.from('old'), signal);
       const paths = ['first/data', 'there/link', 'new/one/link', 'new/two/three/link'].map((path) => `${base}/${path}`);
-      await driver.putAll(
-        paths.map((path) => ({ path, content: Buffer.from(path) })),
-        signal,
-      );
+      await driver.putAll(holdingTheirPaths(paths), signal);
       for (const path of paths) expect(await text(path)).toBe(path);
       await driver.putAll([], signal);
     });
 
     it('lets many put the same at once', async () => {
       const paths = ['blob/data', 'links/one/link'].map((path) => `${base}/${path}`);
-      await Promise.all(
-        Array.from({ length: 8 }, async () =>
-          (await open()).putAll(
-            paths.map((path) => ({ path, content: Buffer.from(path) })),
-            signal,
-          ),
-        ),
-      );
+      await Promise.all(Array.from({ length: 8 }, async () => (await open()).putAll(holdingTheirPaths(paths), signal)));
       for (const path of paths) expect(await text(path)).toBe(path);
     });
 
