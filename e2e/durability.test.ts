@@ -82,12 +82,18 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     const rest = after(streamed, /write.*uploads\/.*, 1728, 2998272\) += 1728/, 'to the last');
     const longSynced = after(rest, /fdatasync\(\d+<.*uploads\/.*\/data>\) += 0/, 'its file is synced');
     after(longSynced, /writev?\(.*202 Accepted/, '202 is answered');
+    const renamed = after(
+      longSynced,
+      /rename\("[^"]*wharfie\/tmp\/[^"]*", "[^"]*uploads\/[^"]*\/data"\) += 0/,
+      'a copy is taken',
+    );
+    const copy = /wharfie\/tmp\/([^"]*)"/.exec(lines[renamed] ?? '')?.[1] ?? '';
     const copied = after(
       longSynced,
-      /fdatasync\(\d+<.*uploads\/.*\/data\.copy>\) += 0/,
-      'what a killed writer left is synced',
+      new RegExp(`fdatasync\\(\\d+<.*tmp/${copy}>\\) += 0`),
+      'of a killed writer’s file',
     );
-    after(copied, /rename\("[^"]*data\.copy", .*\) += 0/, 'then it takes the place of the file');
+    expect(copied, 'which was synced before').toBeLessThan(renamed);
     // Every small file is synced before it is renamed.
     expect(lines.filter((line) => /fdatasync\(\d+<.*wharfie\/tmp\//.test(line)).length).toBeGreaterThanOrEqual(7);
   });

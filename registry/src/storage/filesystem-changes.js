@@ -55,15 +55,15 @@ const tasks = {
     fs.closeSync(fs.openSync(join(upload, '0', 'data'), 'wx', 0o644));
   },
 
-  /** Appends a few bytes to an upload; returns its new size. @param {{ upload: string, offset: number, content: Uint8Array }} work */
-  async append({ upload, offset, content }) {
-    const claim = await take(upload, offset);
+  /**
+   * Appends a few bytes to an upload; returns its new size.
+   * @param {{ upload: string, offset: number, content: Uint8Array, temporary: string }} work
+   */
+  async append({ upload, offset, content, temporary }) {
+    const claim = await take(upload, offset, temporary);
     try {
-      const opened = await held(claim, offset, () => fs.openSync(join(claim, 'data'), 'r+'));
-      await using(opened, (fd) => {
-        fs.ftruncateSync(fd, offset);
-        return writeAll(fd, content, offset);
-      });
+      const opened = await held(claim, offset, () => fs.openSync(cut(join(claim, 'data'), offset), 'r+'));
+      await using(opened, (fd) => writeAll(fd, content, offset));
     } catch (error) {
       revert(claim, offset);
       throw error;
@@ -73,13 +73,11 @@ const tasks = {
 
   /**
    * Takes an upload for one writer; returns the folder that is now its own, whose file ends at the offset.
-   * @param {{ upload: string, offset: number }} work
+   * @param {{ upload: string, offset: number, temporary: string }} work
    */
-  async claim({ upload, offset }) {
-    const claim = await take(upload, offset);
-    await held(claim, offset, () => {
-      fs.truncateSync(join(claim, 'data'), offset);
-    });
+  async claim({ upload, offset, temporary }) {
+    const claim = await take(upload, offset, temporary);
+    await held(claim, offset, () => cut(join(claim, 'data'), offset));
     return claim;
   },
 
@@ -98,12 +96,11 @@ const tasks = {
    * @param {{ upload: string, size: number, target: string, more: SmallFile[], temporary: string }} work
    */
   async commit({ upload, size, target, more, temporary }) {
-    const claim = await take(upload, size);
+    const claim = await take(upload, size, temporary);
     try {
       await held(claim, size, async () => {
-        const file = join(claim, 'data');
-        // After a power cut the folder's name can be newer than its file. The bytes themselves were synced when appended.
-        if (fs.statSync(file).size !== size) throw isElsewhere(size);
+        // The bytes themselves were synced when appended.
+        const file = cut(join(claim, 'data'), size);
         await appear([{ ...moved(file, target), folder: claim }, ...more.map(written)], temporary);
       });
     } catch (error) {
@@ -224,28 +221,26 @@ function topmostMissing(path) {
 
 /**
  * Takes an upload, from nobody or from another writer; returns the folder that is now ours.
- * @param {string} upload @param {number} offset
+ * @param {string} upload @param {number} offset @param {string} temporary
  */
-async function take(upload, offset) {
+async function take(upload, offset, temporary) {
   const claim = join(upload, `${offset}.${randomUUID()}`);
   if (renamed(join(upload, String(offset)), claim)) return claim;
   const name = nameIn(upload);
   if (sizeOf(name) !== offset) throw isElsewhere(offset);
-  await held(claim, offset, async () => {
-    fs.renameSync(join(upload, name), claim);
-    // The other writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
-    const data = join(claim, 'data');
-    const copy = `${data}.copy`;
-    // That of another one who takes it over and still copies.
-    fs.rmSync(copy, { force: true });
-    await copyFile(data, copy, fs.constants.COPYFILE_EXCL);
-    await using(fs.openSync(copy, 'r+'), (fd) => {
-      if (fs.fstatSync(fd).size < offset) throw isElsewhere(offset);
-      fs.ftruncateSync(fd, offset);
-      return datasync(fd);
+  // The other writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
+  const copy = join(temporary, randomUUID());
+  try {
+    await held(claim, offset, async () => {
+      fs.renameSync(join(upload, name), claim);
+      await copyFile(join(claim, 'data'), copy);
+      await using(fs.openSync(cut(copy, offset), 'r+'), datasync);
+      fs.renameSync(copy, join(claim, 'data'));
     });
-    fs.renameSync(copy, data);
-  });
+  } catch (error) {
+    fs.rmSync(copy, { force: true });
+    throw error;
+  }
   return claim;
 }
 
@@ -258,6 +253,18 @@ function renamed(from, to) {
     if (!hasCode(error, 'ENOENT')) throw error;
     return false;
   }
+}
+
+/**
+ * Leaves the bytes of an upload that count; returns the file. After a power cut the name of its folder can be newer than
+ * the file: a shorter one is refused, not filled with zeros.
+ * @param {string} file @param {number} offset
+ */
+function cut(file, offset) {
+  const { size } = fs.statSync(file);
+  if (size < offset) throw isElsewhere(offset);
+  if (size > offset) fs.truncateSync(file, offset);
+  return file;
 }
 
 /** Gives a claimed upload back. @param {string} claim @param {number} size that counts now */
@@ -277,9 +284,7 @@ function give(claim, size) {
  */
 function revert(claim, offset) {
   // The size in the name is what counts.
-  ifPossible(() => {
-    fs.truncateSync(join(claim, 'data'), offset);
-  });
+  ifPossible(() => cut(join(claim, 'data'), offset));
   // When that fails, another writer has it.
   ifPossible(() => give(claim, offset));
 }

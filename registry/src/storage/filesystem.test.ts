@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -63,27 +63,36 @@ describe('filesystem', () => {
     },
   );
 
-  it.each(['3', '3.killed'])('refuses a commit of a file that a power cut has left short (%s)', async (name) => {
+  it.each(['3', '3.killed'])('refuses to go on with a file that a power cut has left short (%s)', async (name) => {
     const driver = await FilesystemDriver.open(root);
     const folder = join(root, 'wharfie', 'uploads', `short-${name}`, name);
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, 'data'), 'a');
+    for (const bytes of ['def', 'd'.repeat(100_000)]) {
+      await expect(driver.appendUpload(`short-${name}`, 3, pieces(bytes), signal)).rejects.toThrow(InvalidOffset);
+    }
     await expect(driver.commitUpload(`short-${name}`, 3, 'short/data', signal)).rejects.toThrow(InvalidOffset);
     await expect(driver.get('short/data', signal)).rejects.toThrow(PathNotFound);
   });
 
-  it('takes an upload over from one who was taking it over', async () => {
-    const driver = await FilesystemDriver.open(root);
-    const folder = join(root, 'wharfie', 'uploads', 'copying', '3.killed');
-    await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, 'data'), 'abc');
-    await writeFile(join(folder, 'data.copy'), 'ab');
-    const copying = await open(join(folder, 'data.copy'), 'r+');
-    expect(await driver.appendUpload('copying', 3, pieces('def'), signal)).toBe(6);
-    await copying.write('xxxxxx', 0);
-    await copying.close();
-    await driver.commitUpload('copying', 6, 'copying/data', signal);
-    expect((await driver.get('copying/data', signal)).toString()).toBe('abcdef');
+  it('gives an upload to one of many who take it over from each other at once', async () => {
+    const drivers = await Promise.all(Array.from({ length: 6 }, () => FilesystemDriver.open(root)));
+    for (let round = 0; round < 100; round += 1) {
+      const upload = `taken-${round}`;
+      await drivers[0]?.beginUpload(upload, signal);
+      await drivers[0]?.appendUpload(upload, 0, pieces('abc'), signal);
+      const answers = await Promise.allSettled(
+        drivers.map((driver, index) => driver.appendUpload(upload, 3, pieces(`def${index}`), signal)),
+      );
+      const winners = answers.flatMap(({ status }, index) => (status === 'fulfilled' ? [index] : []));
+      for (const answer of answers)
+        if (answer.status === 'rejected') expect(answer.reason).toBeInstanceOf(InvalidOffset);
+      expect(winners).toHaveLength(1);
+      await drivers[0]?.commitUpload(upload, 7, 'taken/data', signal);
+      expect((await drivers[0]?.get('taken/data', signal))?.toString()).toBe(`abcdef${winners[0]}`);
+    }
+    expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
+    await Promise.all(drivers.map((driver) => driver.close()));
   });
 
   it('shows objects in their order, also where some share a folder that is missing', async () => {

@@ -171,7 +171,7 @@ export class FilesystemDriver implements StorageDriver {
 
   appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
     return guarded(upload, async () => {
-      const at = { upload: this.#upload(upload), offset };
+      const at = { upload: this.#upload(upload), offset, temporary: this.#temporary };
       return taking(source, signal, async (intake) => {
         const content = await intake.whole(shortSize);
         const size = content
@@ -253,13 +253,13 @@ export class FilesystemDriver implements StorageDriver {
     }
   }
 
-  async #appendLong(at: { upload: string; offset: number }, source: ByteSource): Promise<number> {
+  async #appendLong(at: Work<'claim'>, source: ByteSource): Promise<number> {
     const claim = await this.#change('claim', at);
     let written: number;
     try {
       written = await writeInto(join(claim, 'data'), 'r+', at.offset, source);
     } catch (error) {
-      await this.#change('abandon', { claim, ...at });
+      await this.#change('abandon', { claim, offset: at.offset });
       // The claim has just found the file there: now only another writer can have taken it.
       throw hasCode(error, 'ENOENT') ? new InvalidOffset(at.offset) : error;
     }
