@@ -43,9 +43,11 @@ const tasks = {
   /** Removes a file or a tree at one stroke: it is gone before its parts are. @param {{ path: string, temporary: string }} work */
   async remove({ path, temporary }) {
     const doomed = join(temporary, randomUUID());
-    fs.renameSync(path, doomed);
-    await syncFolder(dirname(path));
-    await rm(doomed, { recursive: true, force: true });
+    await syncFolder(dirname(path), () => {
+      fs.renameSync(path, doomed);
+    });
+    // Another process may put a file there in the last moment. What stays is purged later.
+    await rm(doomed, { recursive: true, force: true, maxRetries: 3 }).catch(() => undefined);
   },
 
   /** Not at one stroke, as nobody has been told its name. @param {{ upload: string }} work */
@@ -108,12 +110,9 @@ const tasks = {
       ifPossible(() => give(claim, size));
       throw error;
     }
-    try {
-      fs.rmdirSync(upload);
-    } catch {
-      // An empty claim, and whatever another writer left.
+    ifPossible(() => {
       fs.rmSync(upload, { recursive: true, force: true });
-    }
+    });
   },
 };
 
@@ -182,7 +181,7 @@ async function appear(files, temporary) {
       await fill(file);
     });
     // All are filled now, and nothing of it can be seen: synced at once, the file system does it in one commit.
-    await Promise.all([...fills, ...[...folders].map(syncFolder)]);
+    await Promise.all([...fills, ...[...folders].map((folder) => syncFolder(folder))]);
     for (const move of moves) await show(move, temporary);
   } catch (error) {
     undos.forEach(ifPossible);
@@ -197,15 +196,15 @@ async function appear(files, temporary) {
 /** Renames what is on the disk to its place. @param {Move} move @param {string} temporary */
 async function show({ place, stage, staged }, temporary) {
   try {
-    fs.renameSync(stage, place);
+    await syncFolder(dirname(place), () => {
+      fs.renameSync(stage, place);
+    });
   } catch (error) {
     // Another process has made the folder meanwhile, or removed the one around it.
     if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
     await appear(staged, temporary);
     fs.rmSync(stage, { recursive: true, force: true });
-    return;
   }
-  await syncFolder(dirname(place));
 }
 
 /** The folders that `file` is in, up to `outermost`; none where that is the file itself. @param {string} file @param {string} outermost @returns {string[]} */
@@ -333,9 +332,12 @@ async function writeAll(fd, bytes, position) {
   await datasync(fd);
 }
 
-/** @param {string} folder */
-async function syncFolder(folder) {
-  await using(fs.openSync(folder, 'r'), sync);
+/** Has a change of a folder on the disk, also when another process moves it away meanwhile. @param {string} folder @param {() => void} [change] */
+async function syncFolder(folder, change) {
+  await using(fs.openSync(folder, 'r'), (fd) => {
+    change?.();
+    return sync(fd);
+  });
 }
 
 /** @param {number} fd @param {(fd: number) => Promise<void>} action */

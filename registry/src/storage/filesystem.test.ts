@@ -95,6 +95,24 @@ describe('filesystem', () => {
     await Promise.all(drivers.map((driver) => driver.close()));
   });
 
+  it('lets many put, replace and delete at once what lies in one folder', async () => {
+    const drivers = await Promise.all(Array.from({ length: 6 }, () => FilesystemDriver.open(root)));
+    for (let round = 0; round < 100; round += 1) {
+      const answers = await Promise.allSettled(
+        drivers.flatMap((driver, index) => [
+          driver.put(`busy/tag/index/${index % 3}/link`, Buffer.from('x'), signal),
+          driver.delete(index % 2 ? 'busy/tag' : 'busy/tag/index', signal),
+        ]),
+      );
+      const puts = answers.filter((_, index) => index % 2 === 0);
+      expect(puts.filter(({ status }) => status === 'rejected')).toEqual([]);
+      for (const answer of answers)
+        if (answer.status === 'rejected') expect(answer.reason).toBeInstanceOf(PathNotFound);
+    }
+    expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
+    await Promise.all(drivers.map((driver) => driver.close()));
+  });
+
   it('shows objects in their order, also where some share a folder that is missing', async () => {
     const driver = await FilesystemDriver.open(root);
     await driver.put('shown/folder/x', Buffer.from('x'), signal);
