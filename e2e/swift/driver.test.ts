@@ -115,6 +115,31 @@ describeWith(['swift'], 'the Swift driver', () => {
     });
   });
 
+  describe('on a short upload that ends in the moment in which another process commits it', () => {
+    const commitLate = async (path: string, end: (other: SwiftDriver, id: string) => Promise<void>): Promise<void> => {
+      const [one, late] = [await open(), await open()];
+      const id = randomUUID();
+      await one.beginUpload(id, signal);
+      await one.appendUpload(id, 0, pieces('short'), signal);
+      await swift.faults({ method: 'PUT', path: `/${path}`, delay: 1, times: 1 });
+      const committed = late.commitUpload(id, 5, path, signal);
+      committed.catch(() => undefined);
+      await swift.faulted();
+      await end(one, id);
+      await committed;
+    };
+
+    it('agrees with one that commits it too', async () => {
+      await commitLate('twice/data', (one, id) => one.commitUpload(id, 5, 'twice/data', signal));
+      expect((await (await open()).get('twice/data', signal)).toString()).toBe('short');
+    });
+
+    it('says that it is gone when it was cancelled', async () => {
+      const committed = commitLate('cancelled/data', (one, id) => one.cancelUpload(id, signal));
+      await expect(committed).rejects.toThrow(PathNotFound);
+    });
+  });
+
   describe('on dynamic large objects, which distribution leaves', () => {
     const segments = Array.from({ length: 14 }, () => randomBytes(100_000));
     const content = Buffer.concat(segments);

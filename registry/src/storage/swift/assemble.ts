@@ -1,4 +1,4 @@
-import { StorageUnavailable } from '../storage-driver.js';
+import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import { bare } from './large-object.js';
 import type { Stored } from './objects.js';
@@ -9,7 +9,7 @@ export interface Segment extends Stored {
 
 const octets = { 'content-type': 'application/octet-stream' };
 
-/** Has Swift copy a segment to `name`, if it still is the one with this etag. */
+/** Has Swift copy a segment to `name`, if it still is the one with this etag. @throws PathNotFound when it is gone */
 export async function copySegment(
   client: SwiftClient,
   { name: source, etag }: Segment,
@@ -19,6 +19,7 @@ export async function copySegment(
   const from = `/${[client.container, ...source.split('/')].map(encodeURIComponent).join('/')}`;
   const headers = { ...octets, 'x-copy-from': from, 'x-fresh-metadata': 'true', 'if-match': etag };
   const answer = await client.send({ method: 'PUT', name, headers, accept: [201, 304, 404, 412] }, signal);
+  if (answer.status === 404) throw new PathNotFound(source);
   if (answer.status !== 201 || bare(answer.header('etag')) !== etag)
     throw new StorageUnavailable(`${source} could not be copied (${answer.status})`);
 }

@@ -155,7 +155,7 @@ export class SwiftUploads {
     const copied = state.segments.length <= 1 && size <= copySize;
     if (!only) await putSmall(this.client, name, Buffer.alloc(0), signal);
     else if (copied && tiny?.length === size) await putSmall(this.client, name, tiny, signal);
-    else if (copied) await copySegment(this.client, only, name, signal);
+    else if (copied) await this.#copy(upload, only, name, signal);
     else if (await this.#isThere(name, size, signal)) {
       // To replace it would leave its segments to nobody.
       await this.end(upload, state, signal);
@@ -175,6 +175,19 @@ export class SwiftUploads {
     // This process knows of all segments. Who came between has left marks, by which the purge finds what else there is.
     if (copied) await removeAll(this.client, nameList(state.segments), signal);
     await this.#forget(upload, signal);
+  }
+
+  /** Makes a plain object of an upload's only segment. @throws PathNotFound when another process has cancelled the upload */
+  async #copy(upload: string, segment: Segment, name: string, signal: AbortSignal): Promise<void> {
+    try {
+      await copySegment(this.client, segment, name, signal);
+    } catch (error) {
+      if (!(error instanceof PathNotFound)) throw error;
+      // What another process has committed meanwhile is there, but its segment no more.
+      if (await this.#isThere(name, segment.size, signal)) return;
+      await this.#check(upload, signal);
+      throw new StorageUnavailable(`${error.path} of ${upload} is missing`);
+    }
   }
 
   /** Whether this blob is stored already: a path tells its content. */
