@@ -121,7 +121,7 @@ describeWith(['swift'], 'the Swift driver', () => {
       const id = randomUUID();
       await one.beginUpload(id, signal);
       await one.appendUpload(id, 0, pieces('short'), signal);
-      await swift.faults({ method: 'PUT', path: `/${path}`, delay: 1, times: 1 });
+      await swift.faults({ method: 'PUT', path: `/${path}`, delay: 4, times: 1 });
       const committed = late.commitUpload(id, 5, path, signal);
       committed.catch(() => undefined);
       await swift.faulted();

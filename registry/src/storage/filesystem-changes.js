@@ -47,7 +47,10 @@ const tasks = {
       fs.renameSync(path, doomed);
     });
     // Another process may put a file there in the last moment. What stays is purged later.
-    await rm(doomed, { recursive: true, force: true, maxRetries: 3 }).catch(() => undefined);
+    const clear = () => rm(doomed, { recursive: true, force: true });
+    await clear()
+      .catch(clear)
+      .catch(() => undefined);
   },
 
   /** Not at one stroke, as nobody has been told its name. @param {{ upload: string }} work */
@@ -332,11 +335,21 @@ async function writeAll(fd, bytes, position) {
   await datasync(fd);
 }
 
-/** Has a change of a folder on the disk, also when another process moves it away meanwhile. @param {string} folder @param {() => void} [change] */
+/**
+ * Has a folder on the disk, with a change of what it holds. Opened before, as another process may move it away meanwhile;
+ * and where that one has made another folder in its place, the change can be in either.
+ * @param {string} folder @param {() => void} [change]
+ */
 async function syncFolder(folder, change) {
-  await using(fs.openSync(folder, 'r'), (fd) => {
+  await using(fs.openSync(folder, 'r'), async (fd) => {
     change?.();
-    return sync(fd);
+    await sync(fd);
+    const there = change && fs.statSync(folder, { throwIfNoEntry: false });
+    if (!there || there.ino === fs.fstatSync(fd).ino) return;
+    await syncFolder(folder).catch((/** @type {unknown} */ error) => {
+      // Moved away as well: what it held is deleted.
+      if (!hasCode(error, 'ENOENT')) throw error;
+    });
   });
 }
 
