@@ -47,12 +47,18 @@ async function connected(count: number, start: () => ReturnType<typeof fork>) {
   workers.port.listen(0, '127.0.0.1');
   await once(workers.port, 'listening');
   const { port } = workers.port.address() as AddressInfo;
+  let taken = 0;
+  workers.port.on('connection', () => (taken += 1));
   const sockets = Array.from({ length: count }, () => connect(port, '127.0.0.1'));
   await Promise.all(sockets.map((socket) => once(socket, 'connect')));
   onTestFinished(async () => {
     for (const socket of [...sockets, ...served]) socket.destroy();
     await workers.close();
   });
+  // One that is taken later would start another worker, where a test has killed some.
+  await vi.waitFor(() => {
+    expect(taken).toBe(count);
+  }, 15_000);
   return { workers, lines, served, sockets };
 }
 
@@ -97,7 +103,7 @@ it('a worker that is killed leaves the connections that wait for it', async () =
   for (const child of children) child.kill('SIGKILL');
   await vi.waitFor(() => {
     expect(served.length + closed).toBe(60);
-  });
+  }, 15_000);
   expect(closed).toBeLessThanOrEqual(3);
   expect(lines.join('')).toContain('a worker died');
 });
