@@ -43,9 +43,7 @@ const tasks = {
   /** Removes a file or a tree at one stroke: it is gone before its parts are. @param {{ path: string, temporary: string }} work */
   async remove({ path, temporary }) {
     const doomed = join(temporary, randomUUID());
-    await syncFolder(dirname(path), () => {
-      fs.renameSync(path, doomed);
-    });
+    await renameIn(dirname(path), path, doomed);
     // Another process may put a file there in the last moment. What stays is purged later.
     const clear = () => rm(doomed, { recursive: true, force: true });
     await clear()
@@ -184,7 +182,7 @@ async function appear(files, temporary) {
       await fill(file);
     });
     // All are filled now, and nothing of it can be seen: synced at once, the file system does it in one commit.
-    await Promise.all([...fills, ...[...folders].map((folder) => syncFolder(folder))]);
+    await Promise.all([...fills, ...[...folders].map(syncFolder)]);
     for (const move of moves) await show(move, temporary);
   } catch (error) {
     undos.forEach(ifPossible);
@@ -199,9 +197,7 @@ async function appear(files, temporary) {
 /** Renames what is on the disk to its place. @param {Move} move @param {string} temporary */
 async function show({ place, stage, staged }, temporary) {
   try {
-    await syncFolder(dirname(place), () => {
-      fs.renameSync(stage, place);
-    });
+    await renameIn(dirname(place), stage, place);
   } catch (error) {
     // Another process has made the folder meanwhile, or removed the one around it.
     if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
@@ -336,21 +332,25 @@ async function writeAll(fd, bytes, position) {
 }
 
 /**
- * Has a folder on the disk, with a change of what it holds. Opened before, as another process may move it away meanwhile;
- * and where that one has made another folder in its place, the change can be in either.
- * @param {string} folder @param {() => void} [change]
+ * Renames what a folder holds, or is to hold, and has that on the disk. The folder is opened before, as another process may
+ * move it away meanwhile; and where that one has made another in its place, the name can have changed in either.
+ * @param {string} folder @param {string} from @param {string} to
  */
-async function syncFolder(folder, change) {
+async function renameIn(folder, from, to) {
   await using(fs.openSync(folder, 'r'), async (fd) => {
-    change?.();
+    fs.renameSync(from, to);
     await sync(fd);
-    const there = change && fs.statSync(folder, { throwIfNoEntry: false });
-    if (!there || there.ino === fs.fstatSync(fd).ino) return;
+    if (fs.statSync(folder, { throwIfNoEntry: false })?.ino === fs.fstatSync(fd).ino) return;
     await syncFolder(folder).catch((/** @type {unknown} */ error) => {
-      // Moved away as well: what it held is deleted.
+      // Nothing is in its place: what it held is deleted.
       if (!hasCode(error, 'ENOENT')) throw error;
     });
   });
+}
+
+/** Has what a folder holds on the disk. @param {string} folder */
+async function syncFolder(folder) {
+  await using(fs.openSync(folder, 'r'), sync);
 }
 
 /** @param {number} fd @param {(fd: number) => Promise<void>} action */
