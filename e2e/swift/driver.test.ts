@@ -101,6 +101,36 @@ describeWith(['swift'], 'the Swift driver', () => {
       expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
     });
 
+    it('replaces a blob of which a segment is lost when it comes again', async () => {
+      const driver = await open({ WHARFIE_STORAGE_PREFIX: 'torn' });
+      await upload(driver, 'blob/data');
+      const [lost = ''] = await swift.names(inUrl, 'torn/segments/');
+      await swift.fetch(`${inUrl}/${lost}`, { method: 'DELETE' });
+      await expect(driver.get('blob/data', signal)).rejects.toThrow();
+      await upload(driver, 'blob/data');
+      expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
+    });
+
+    it('keeps what is cancelled in the moment in which another process commits it', async () => {
+      const [one, late] = [
+        await open({ WHARFIE_STORAGE_PREFIX: 'moment' }),
+        await open({ WHARFIE_STORAGE_PREFIX: 'moment' }),
+      ];
+      const id = randomUUID();
+      await one.beginUpload(id, signal);
+      await one.appendUpload(id, 0, pieces(content), signal);
+      await swift.faults({ method: 'PUT', path: 'blob/data.*multipart-manifest=put', delay: 4, times: 1 });
+      const committed = late.commitUpload(id, content.length, 'blob/data', signal);
+      await swift.faulted();
+      await one.cancelUpload(id, signal);
+      await committed;
+      expect((await one.get('blob/data', signal)).equals(content)).toBe(true);
+      await one.purge(new Date(Date.now() + 60_000), signal);
+      expect((await one.get('blob/data', signal)).equals(content)).toBe(true);
+      await one.delete('blob/data', signal);
+      expect(await swift.names(inUrl, 'moment/')).toEqual([]);
+    });
+
     it('removes segments of what was cancelled, and of what was given up', async () => {
       const driver = await open({ WHARFIE_STORAGE_PREFIX: 'ended' });
       for (const end of ['cancel', 'purge'] as const) {

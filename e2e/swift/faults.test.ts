@@ -1,7 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { StorageUnavailable } from '../../registry/src/storage/storage-driver.js';
+import { PathNotFound, StorageUnavailable } from '../../registry/src/storage/storage-driver.js';
 import { loginV1 } from '../../registry/src/storage/swift/auth-v1.js';
 import { SwiftClient } from '../../registry/src/storage/swift/client.js';
 import { SwiftDriver } from '../../registry/src/storage/swift/driver.js';
@@ -95,6 +97,19 @@ describeWith(['swift'], 'when Swift goes wrong', () => {
     await expect(driver.read(path, undefined, signal).then(buffer)).rejects.toThrow(StorageUnavailable);
   });
 
+  it('deletes what no listing shows yet', async () => {
+    const [link, other] = ['t/lag/tag/current/link', 't/lag/tag/index/link'];
+    await driver.put(other, Buffer.from('listed'), signal);
+    await swift.down('container-1');
+    await driver.put(link, Buffer.from('new'), signal);
+    await swift.up('container-1');
+    expect(await driver.list('t/lag/tag', '', 10, signal)).toEqual(['index']);
+    await driver.delete('t/lag/tag', signal, [link]);
+    await expect(driver.get(link, signal)).rejects.toThrow(PathNotFound);
+    await expect(driver.get(other, signal)).rejects.toThrow(PathNotFound);
+    await expect(driver.delete('t/lag/tag', signal, [link])).rejects.toThrow(PathNotFound);
+  });
+
   it('gives up a request that is not answered in time', async () => {
     await fresh();
     await swift.faults({ method: 'GET', path: '/files/t/', delay: 3, times: 1 });
@@ -157,6 +172,19 @@ describeWith(['swift'], 'on three nodes', () => {
       await other.commitUpload(upload, 6, 'three/data', signal);
       expect((await driver.get('three/data', signal)).toString()).toBe('abcdef');
     });
+  });
+
+  it('reads what is right when one of three copies is not', async () => {
+    const content = Buffer.from(randomUUID());
+    await driver.put('rotten/link', content, signal);
+    const folder = join(swift.folder, 'data');
+    const files = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.data'));
+    const contents = await Promise.all(files.map((name) => readFile(join(folder, name))));
+    const copies = files.filter((_, index) => contents[index]?.equals(content));
+    expect(copies).toHaveLength(3);
+    await writeFile(join(folder, copies[0] ?? ''), randomUUID());
+    for (let round = 0; round < 12; round += 1)
+      expect((await driver.get('rotten/link', signal)).equals(content)).toBe(true);
   });
 
   it('says that it is unavailable with two of them away, and is well afterwards', async () => {

@@ -60,6 +60,26 @@ describeWith(['swift'], 'a client, while Swift is in trouble,', () => {
     }
   });
 
+  it('deletes a tag and a manifest that no listing shows yet', async () => {
+    const image = JSON.parse(await pushImage(call, repository, 'listed')) as object;
+    const next = JSON.stringify({ ...image, annotations: { of: 'another' } });
+    const manifest = `/v2/${repository}/manifests/${digestOf(next)}`;
+    await swift.down('container-1');
+    const headers = { 'content-type': types.oci };
+    await expectStatus(await call('PUT', `/v2/${repository}/manifests/new`, { body: next, headers }), 201);
+    await swift.up('container-1');
+    await expectStatus(await call('DELETE', `/v2/${repository}/manifests/new`), 202);
+    await expectStatus(await call('GET', `/v2/${repository}/manifests/new`), 404);
+    await expectStatus(await call('DELETE', manifest), 202);
+    await expectStatus(await call('GET', manifest), 404);
+  });
+
+  it('is told 503 when a chunk comes so slowly that Swift gives it up', async () => {
+    const begun = await expectStatus(await call('POST', `/v2/${repository}/blobs/uploads/`), 202);
+    await swift.faults({ method: 'PUT', path: 'segments/wharfie/', status: 499, after: true });
+    await expectError(await call('PATCH', locationOf(begun), { body: randomBytes(2_000_000) }), 503, 'UNAVAILABLE');
+  });
+
   it('is told 503 when a chunk broke off inside, and goes on where the upload stands', async () => {
     const content = randomBytes(9_000_000);
     const begun = await expectStatus(await call('POST', `/v2/${repository}/blobs/uploads/`), 202);

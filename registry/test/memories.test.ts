@@ -50,6 +50,20 @@ describe('what one instance remembers', () => {
     return { manifest, digest: sha256(manifest), layer };
   }
 
+  it('is no manifest that is damaged in the storage, nor is that given away', async () => {
+    const manifest = await imageManifest(here, 'a');
+    await putManifest(here, 'a', 'latest', manifest);
+    const path = blobPath(sha256(manifest));
+    await storage.put(path, Buffer.from(manifest.replace('2', '3')), signal);
+    for (const reference of ['latest', sha256(manifest)]) {
+      const damaged = await there('GET', `/v2/a/manifests/${reference}`);
+      expect(damaged.status).toBe(503);
+      expect(await errorCode(damaged)).toBe('UNAVAILABLE');
+    }
+    await storage.put(path, Buffer.from(manifest), signal);
+    expect(await (await there('GET', '/v2/a/manifests/latest')).text()).toBe(manifest);
+  });
+
   it('spares reads: one for a link, one more for a tag', async () => {
     const { digest, layer } = await known();
     expect(await storage.during(() => here('GET', '/v2/a/manifests/latest'))).toBe(2);

@@ -2,6 +2,7 @@ import type { Digest, Reference } from '@wharfie/shared';
 import { OciError, algorithmOf, digestOf } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { StorageDriver } from '../storage/storage-driver.js';
+import { StorageUnavailable } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
 import { blobPath, parseLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
 import type { Manifest } from './manifest.js';
@@ -105,7 +106,7 @@ export class Manifests {
     const { subject } = found;
     if (subject) await this.referrers.remove(repository, subject, digest, signal);
     const deleted = await this.storage
-      .delete(revisionPath(repository, digest), signal)
+      .delete(revisionPath(repository, digest), signal, [revisionLinkPath(repository, digest)])
       .then(() => true, missingAs(false));
     if (!deleted) throw unknown(repository, reference);
   }
@@ -122,9 +123,10 @@ export class Manifests {
     if (known) return known;
     const content = await this.storage.get(blobPath(digest), signal).catch(missingAs(undefined));
     if (!content) return undefined;
+    const actual = digestOf(content, algorithmOf(digest));
+    if (actual !== digest) throw new StorageUnavailable(`the manifest ${digest} is damaged: its bytes are ${actual}`);
     const found = { content, ...describeStored(content) };
-    // What is damaged may be whole the next time.
-    if (digestOf(content, algorithmOf(digest)) === digest) this.#known.set(digest, found);
+    this.#known.set(digest, found);
     return found;
   }
 

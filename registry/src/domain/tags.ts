@@ -1,7 +1,7 @@
 import type { Digest, Page } from '@wharfie/shared';
 import { OciError, isTag } from '@wharfie/shared';
 import type { StorageDriver } from '../storage/storage-driver.js';
-import { manifestsPath, parseLink, tagLinkPath, tagPath, tagsPath } from './layout.js';
+import { manifestsPath, parseLink, tagLinkPath, tagLinks, tagPath, tagsPath } from './layout.js';
 import { missingAs } from './missing.js';
 
 /** Entries that one call to the storage fetches when everything is wanted. */
@@ -25,7 +25,9 @@ export class Tags {
 
   /** Removes the tag alone. @throws OciError MANIFEST_UNKNOWN */
   async delete(repository: string, tag: string, signal: AbortSignal): Promise<void> {
-    const found = await this.storage.delete(tagPath(repository, tag), signal).then(() => true, missingAs(false));
+    const digest = await this.find(repository, tag, signal);
+    const links = digest ? tagLinks(repository, tag, digest).map(({ path }) => path) : [];
+    const found = await this.storage.delete(tagPath(repository, tag), signal, links).then(() => true, missingAs(false));
     if (!found) throw new OciError('MANIFEST_UNKNOWN', `${repository} has no tag ${tag}`, { tag });
   }
 

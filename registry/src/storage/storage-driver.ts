@@ -84,8 +84,12 @@ export interface StorageDriver {
    */
   list(directory: string, after: string, limit: number, signal: AbortSignal): Promise<string[]>;
 
-  /** Removes an object, or everything below a directory. @throws PathNotFound */
-  delete(path: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Removes an object, or everything below a directory.
+   * @param within objects below it that may be there though a listing does not show them yet; then it is a directory
+   * @throws PathNotFound
+   */
+  delete(path: string, signal: AbortSignal, within?: readonly string[]): Promise<void>;
 
   /** Begins an upload. Its name is one component; no two begin with the same. */
   beginUpload(upload: string, signal: AbortSignal): Promise<void>;

@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers';
-import { afterEach, describe, expect, it } from 'vitest';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { StorageFull, StorageUnavailable } from '../storage-driver.js';
 import { pieces } from '../testing/driver-contract.js';
 import { SwiftClient } from './client.js';
@@ -7,15 +8,19 @@ import { SwiftRefused } from './session.js';
 import { serve, type Reply, type Seen } from './testing.js';
 
 const signal = new AbortController().signal;
+/** Of a token, in seconds. */
+const lifetime = 600;
 
 describe('the Swift client', () => {
   const ends: (() => unknown)[] = [];
   afterEach(async () => {
+    vi.useRealTimers();
     for (const end of ends.splice(0)) await end();
   });
   /** A client whose requests are answered by `replies` in turn, the last again and again. */
   const open = async (...replies: Reply[]) => {
     let logins = 0;
+    let refusing = false;
     const objects: Seen[] = [];
     const server = await serve((seen) => {
       if (seen.method === 'HEAD') return { status: 204 };
@@ -25,17 +30,21 @@ describe('the Swift client', () => {
     const client = new SwiftClient({
       login: () => {
         logins += 1;
+        if (refusing) return Promise.reject(new SwiftRefused(403, 'the login', 'not now'));
         return Promise.resolve({
           token: `token ${logins}`,
           storageUrl: `${server.address}/v1/AUTH_a`,
-          expires: undefined,
+          expires: Date.now() + lifetime * 1000,
         });
       },
       container: 'a b',
       pause: 1,
     });
     ends.push(() => client.close(), server.close);
-    return { client, objects, logins: () => logins };
+    const failLogins = (fail: boolean): void => {
+      refusing = fail;
+    };
+    return { client, objects, logins: () => logins, failLogins };
   };
   const get = { method: 'GET', name: 'x/y z?', accept: [200] } as const;
 
@@ -48,10 +57,29 @@ describe('the Swift client', () => {
     });
   });
 
-  it.each([408, 429, 498, 500, 502, 503, 504])('tries again after %d', async (status) => {
+  it.each([408, 429, 498, 499, 500, 502, 503, 504])('tries again after %d', async (status) => {
     const { client, objects } = await open({ status }, { status, headers: { 'retry-after': '0' } }, { status: 200 });
     await client.send(get, signal);
     expect(objects).toHaveLength(3);
+  });
+
+  it.each([
+    ['seconds', () => '1'],
+    ['a date', () => new Date(Date.now() + 2000).toUTCString()],
+  ])('waits as long as Swift asks for in %s', async (_, asked) => {
+    const { client, objects } = await open({ status: 503, headers: { 'retry-after': asked() } }, { status: 200 });
+    const sent = client.send(get, signal);
+    await delay(500);
+    expect(objects).toHaveLength(1);
+    await sent;
+    expect(objects).toHaveLength(2);
+  });
+
+  it('asks for the limits of the cluster until it has them, and does without where there are none', async () => {
+    const { client, objects } = await open({ status: 503 }, { status: 200, body: '{"swift":{}}' }, { status: 404 });
+    expect(await client.info(signal)).toEqual({ swift: {} });
+    expect(objects.map(({ url }) => url)).toEqual(['/info', '/info']);
+    expect(await client.info(signal)).toBeUndefined();
   });
 
   it('tries again after a connection that broke', async () => {
@@ -82,6 +110,29 @@ describe('the Swift client', () => {
     const hopeless = await open({ status: 401 });
     await expect(hopeless.client.send(get, signal)).rejects.toThrow(StorageUnavailable);
     expect(hopeless.logins()).toBe(2);
+  });
+
+  it('renews its token while the old one serves, also when the login fails at first', async () => {
+    const { client, objects, logins, failLogins } = await open({ status: 200 });
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const tokenAfter = async (seconds: number): Promise<unknown> => {
+      vi.setSystemTime(Date.now() + seconds * 1000);
+      await client.send(get, signal);
+      await delay(50);
+      return objects.at(-1)?.headers['x-auth-token'];
+    };
+    expect(await tokenAfter(0)).toBe('token 1');
+    failLogins(true);
+    // A tenth of its life is left.
+    expect(await tokenAfter(lifetime * 0.95)).toBe('token 1');
+    expect(logins()).toBe(2);
+    failLogins(false);
+    expect(await tokenAfter(1)).toBe('token 1');
+    expect(logins()).toBe(2);
+    expect(await tokenAfter(10)).toBe('token 1');
+    expect(await tokenAfter(0)).toBe('token 3');
+    // Too late for the old one.
+    expect(await tokenAfter(lifetime)).toBe('token 4');
   });
 
   it('sends bytes again, and a source once', async () => {

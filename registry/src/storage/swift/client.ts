@@ -12,6 +12,8 @@ export interface Call {
   name?: string;
   /** The container, when it is not ours: large objects name their own. */
   container?: string;
+  /** A path of the cluster itself, in place of an object's. */
+  cluster?: string;
   query?: Record<string, string>;
   headers?: Record<string, string>;
   /** Bytes can be sent again; a source only once. */
@@ -43,14 +45,19 @@ export interface ClientOptions {
   timeout?: number;
 }
 
-/** Answers after which the same request may succeed. 498 is Swift's rate limit. */
-const passing = new Set([408, 429, 498, 500, 502, 503, 504]);
+/** A session, and when it is to be renewed, in milliseconds since 1970. */
+type Held = Session & { renew: number };
+
+/** Answers after which the same request may succeed. 498 is Swift's rate limit, 499 what it says when a body comes too slowly. */
+const passing = new Set([408, 429, 498, 499, 500, 502, 503, 504]);
 /** Connections to one server; what is more waits. */
 const connections = 64;
 /** A token that served within this time (milliseconds) is not asked about again before a body that cannot be repeated. */
 const trusted = 5000;
 /** A token is renewed when this much of it is left, or a tenth of it if that is less. */
 const renewal = 120_000;
+/** How long after a renewal that failed the next one is tried, while the token lasts. */
+const renewalPause = 10_000;
 const longestPause = 10_000;
 
 /**
@@ -64,7 +71,7 @@ export class SwiftClient {
   readonly container: string;
   readonly #dispatcher: Agent;
   readonly #options: ClientOptions;
-  #session: Promise<Session & { renew: number }> | undefined;
+  #session: Promise<Held> | undefined;
   #confirmed = 0;
   /** Requests sent so far, repeats included. */
   requests = 0;
@@ -120,14 +127,9 @@ export class SwiftClient {
 
   /** What the cluster says of its limits; undefined when it does not. */
   async info(signal: AbortSignal): Promise<unknown> {
-    const { storageUrl } = await this.#login(signal);
     try {
-      const { statusCode, body } = await request(new URL('/info', storageUrl), {
-        dispatcher: this.#dispatcher,
-        signal,
-      });
-      const text = await body.text();
-      return statusCode === 200 ? JSON.parse(text) : undefined;
+      const { body } = await this.call({ method: 'GET', cluster: '/info', accept: [200] }, signal);
+      return JSON.parse(await body.text());
     } catch {
       signal.throwIfAborted();
       return undefined;
@@ -150,13 +152,15 @@ export class SwiftClient {
     session: Session,
     signal: AbortSignal,
   ): Promise<{ answer: Answer } | SwiftRefused | SwiftUnreachable> {
-    const { container = this.container, name } = call;
-    const what = `${call.method} ${container}${name === undefined ? '' : `/${name}`}`;
+    const { container = this.container, name, cluster } = call;
+    const what = `${call.method} ${cluster ?? `${container}${name === undefined ? '' : `/${name}`}`}`;
     const query = call.query ? `?${new URLSearchParams(call.query).toString()}` : '';
     const length = call.body === undefined ? 0 : call.body instanceof Uint8Array ? call.body.length : undefined;
     this.requests += 1;
     try {
-      const { statusCode, headers, body } = await request(`${session.storageUrl}${pathOf(container, name)}${query}`, {
+      const { storageUrl } = session;
+      const address = cluster ? new URL(cluster, storageUrl).href : storageUrl + pathOf(container, name);
+      const { statusCode, headers, body } = await request(address + query, {
         method: call.method,
         headers: {
           'x-auth-token': session.token,
@@ -172,7 +176,7 @@ export class SwiftClient {
       const header = (key: string): string => [headers[key] ?? ''].flat().join(', ');
       if (call.accept.includes(statusCode)) return { answer: { status: statusCode, header, body } };
       const refused = new SwiftRefused(statusCode, what, plain(await body.text().catch(() => '')));
-      return Object.assign(refused, { retryAfter: Number(header('retry-after')) * 1000 });
+      return Object.assign(refused, { retryAfter: delayOf(header('retry-after')) });
     } catch (error) {
       signal.throwIfAborted();
       if (length === undefined && !isTransport(error)) throw error;
@@ -185,23 +189,39 @@ export class SwiftClient {
     const current = this.#session;
     if (!current) return this.#renew();
     return current.then((session) => {
-      if (this.#session === current && Date.now() >= session.renew) return this.#renew();
+      if (this.#session !== current || Date.now() < session.renew) return session;
+      if (Date.now() + trusted >= (session.expires ?? Infinity)) return this.#renew();
+      // While the token lasts, nobody waits for the next one, nor fails because its login does.
+      session.renew = Date.now() + renewalPause;
+      this.#newSession().then(
+        (next) => {
+          if (this.#session === current) this.#hold(Promise.resolve(next));
+        },
+        () => undefined,
+      );
       return session;
     });
   }
 
   /** One login for all who wait for it, so it ends with nobody's signal. */
   #renew(): Promise<Session> {
-    const login = this.#retriedLogin().then((session) => {
-      const left = (session.expires ?? Infinity) - Date.now();
-      return { ...session, renew: Date.now() + left - Math.min(renewal, left / 10) };
-    });
-    this.#session = login;
-    this.#confirmed = 0;
+    const login = this.#newSession();
+    this.#hold(login);
     login.catch(() => {
       if (this.#session === login) this.#session = undefined;
     });
     return login;
+  }
+
+  #hold(session: Promise<Held>): void {
+    this.#session = session;
+    this.#confirmed = 0;
+  }
+
+  async #newSession(): Promise<Held> {
+    const session = await this.#retriedLogin();
+    const left = (session.expires ?? Infinity) - Date.now();
+    return { ...session, renew: Date.now() + left - Math.min(renewal, left / 10) };
   }
 
   async #retriedLogin(): Promise<Session> {
@@ -226,9 +246,14 @@ export class SwiftClient {
   async #pause(attempt: number, error: Error, signal?: AbortSignal): Promise<void> {
     const base = Math.min((this.#options.pause ?? 100) * 2 ** attempt, longestPause);
     const asked = (error as { retryAfter?: number }).retryAfter ?? 0;
-    const wait = Math.max(base / 2 + (Math.random() * base) / 2, Math.min(asked || 0, longestPause));
+    const wait = Math.max(base / 2 + (Math.random() * base) / 2, Math.min(asked, longestPause));
     await delay(wait, undefined, signal ? { signal } : {}).catch(() => undefined);
   }
+}
+
+/** What a Retry-After asks for (RFC 9110, 10.2.3), in milliseconds; 0 when it is missing or makes no sense. */
+function delayOf(retryAfter: string): number {
+  return Number(retryAfter) * 1000 || Date.parse(retryAfter) - Date.now() || 0;
 }
 
 function mayPass(error: Error): boolean {

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver } from '../storage-driver.js';
 import { PathNotFound } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
@@ -8,7 +7,7 @@ import { Intake } from '../intake.js';
 import { dynamicSegments, openObject, staticSegments } from './large-object.js';
 import { listNames, namesBelow } from './listing.js';
 import { Names } from './names.js';
-import { head, putSmall, putStream, remove, removeAll } from './objects.js';
+import { getWhole, head, putSmall, putStream, remove, removeAll } from './objects.js';
 import { temporaryUrl } from './temp-url.js';
 import { SwiftUploads, smallSize } from './uploads.js';
 
@@ -46,10 +45,7 @@ export class SwiftDriver implements StorageDriver {
   }
 
   get(path: string, signal: AbortSignal): Promise<Buffer> {
-    return named(path, async () => {
-      const target = { name: this.#names.object(path), newest: true };
-      return buffer((await openObject(this.client, target, undefined, signal)).bytes);
-    });
+    return named(path, () => getWhole(this.client, this.#names.object(path), signal));
   }
 
   put(path: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
@@ -118,14 +114,18 @@ export class SwiftDriver implements StorageDriver {
     return named(directory, () => listNames(this.client, `${this.#names.object(directory)}/`, after, limit, signal));
   }
 
-  delete(path: string, signal: AbortSignal): Promise<void> {
+  delete(path: string, signal: AbortSignal, within: readonly string[] = []): Promise<void> {
     return named(path, async () => {
       const name = this.#names.object(path);
+      if (within.length > 0) {
+        await this.#deleteTree(name, within, signal);
+        return;
+      }
       try {
         await this.#deleteObject(name, signal);
       } catch (error) {
         if (!(error instanceof PathNotFound)) throw error;
-        await this.#deleteTree(`${name}/`, signal);
+        await this.#deleteTree(name, [], signal);
       }
     });
   }
@@ -194,10 +194,12 @@ export class SwiftDriver implements StorageDriver {
     await removeAll(this.client, names, signal, parts.container);
   }
 
-  async #deleteTree(prefix: string, signal: AbortSignal): Promise<void> {
-    const names = await namesBelow(this.client, prefix, signal);
-    if (names.length === 0) throw new PathNotFound(prefix);
-    await removeAll(this.client, names, signal);
+  /** Removes what is listed below a name, and what is known to be, whether it is listed or not. @throws PathNotFound */
+  async #deleteTree(name: string, within: readonly string[], signal: AbortSignal): Promise<void> {
+    const listed = await namesBelow(this.client, `${name}/`, signal);
+    const known = within.map((path) => this.#names.object(path));
+    const found = await removeAll(this.client, [...new Set([...known, ...listed])], signal);
+    if (!found) throw new PathNotFound(name);
   }
 }
 

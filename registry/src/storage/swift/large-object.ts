@@ -14,6 +14,8 @@ const resumptions = 3;
 export interface Reading {
   length: number;
   bytes: AsyncGenerator<Uint8Array>;
+  /** The MD5 of the bytes, where Swift gives it: for a plain object that is read whole. */
+  md5?: string;
   /** Frees the connection, also when no byte was taken. */
   close(): void;
 }
@@ -52,9 +54,11 @@ export async function openObject(
     throw new StorageUnavailable(`${target.name} does not have the bytes that were asked for`);
   }
   const bytes = continued(client, target, { start: part?.start ?? 0, length }, answer, signal);
+  const plain = !part && answer.header('x-static-large-object') === '';
   return {
     length,
     bytes,
+    ...(plain ? { md5: bare(answer.header('etag')) } : {}),
     close: () => {
       discard(answer);
     },

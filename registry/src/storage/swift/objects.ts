@@ -3,21 +3,31 @@ import { buffer } from 'node:stream/consumers';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import type { Intake } from '../intake.js';
-import { bare, md5 } from './large-object.js';
+import { bare, md5, openObject } from './large-object.js';
 
-/** Deletions under way at once. */
+/** Deletions and questions under way at once. */
 const atOnce = 16;
+/** How often an object is read that comes damaged: Swift puts such a copy away, and gives another one the next time. */
+const readings = 4;
 
-/** The newest content of a small plain object, or undefined. */
-export async function getSmall(client: SwiftClient, name: string, signal: AbortSignal): Promise<Buffer | undefined> {
-  const answer = await client.call({ method: 'GET', name, newest: true, accept: [200, 404] }, signal);
-  if (answer.status === 404) {
-    await answer.body.dump();
-    return undefined;
+/** The newest content of an object that fits into memory. @throws PathNotFound, StorageUnavailable when every copy is damaged */
+export async function getWhole(client: SwiftClient, name: string, signal: AbortSignal): Promise<Buffer> {
+  for (let reading = 0; reading < readings; reading += 1) {
+    const { bytes, md5: expected } = await openObject(client, { name, newest: true }, undefined, signal);
+    const content = await buffer(bytes);
+    if (expected === undefined || md5(content) === expected) return content;
   }
-  const content = await buffer(answer.body);
-  if (md5(content) !== bare(answer.header('etag'))) throw new StorageUnavailable(`${name} came damaged`);
-  return content;
+  throw new StorageUnavailable(`${name} came damaged`);
+}
+
+/** The same, or undefined when there is none. */
+export async function getSmall(client: SwiftClient, name: string, signal: AbortSignal): Promise<Buffer | undefined> {
+  try {
+    return await getWhole(client, name, signal);
+  } catch (error) {
+    if (error instanceof PathNotFound) return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -80,17 +90,26 @@ export async function exists(client: SwiftClient, name: string, signal: AbortSig
   return (await client.send({ method: 'HEAD', name, newest: true, accept: [200, 404] }, signal)).status === 200;
 }
 
-/** Removes one object, and with `segments` those of a static large one; it may be gone already. */
+/** Whether all of them are there. */
+export async function allExist(client: SwiftClient, names: readonly string[], signal: AbortSignal): Promise<boolean> {
+  for (let start = 0; start < names.length; start += atOnce) {
+    const found = names.slice(start, start + atOnce).map((name) => exists(client, name, signal));
+    if ((await Promise.all(found)).includes(false)) return false;
+  }
+  return true;
+}
+
+/** Removes one object, and with `segments` those of a static large one; it may be gone already: says whether it was there. */
 export async function remove(
   client: SwiftClient,
   name: string,
   signal: AbortSignal,
   { container, segments = false }: { container?: string; segments?: boolean } = {},
-): Promise<void> {
+): Promise<boolean> {
   const place = container === undefined ? {} : { container };
   if (!segments) {
-    await client.send({ method: 'DELETE', name, ...place, accept: [204, 404] }, signal);
-    return;
+    const { status } = await client.send({ method: 'DELETE', name, ...place, accept: [204, 404] }, signal);
+    return status === 204;
   }
   const query = { 'multipart-manifest': 'delete' };
   const headers = { accept: 'application/json' };
@@ -102,32 +121,38 @@ export async function remove(
   const said = await answer.body.text();
   const status = /"Response Status":\s*"(\d+)/.exec(said)?.[1] ?? '200';
   if (!['200', '404'].includes(status)) throw new StorageUnavailable(`${name} was not removed whole: ${said}`);
+  return status === '200';
 }
 
-/** Removes many objects. */
+/** Removes many objects; says whether any of them was there. */
 export async function removeAll(
   client: SwiftClient,
   names: readonly string[],
   signal: AbortSignal,
   container?: string,
-): Promise<void> {
+): Promise<boolean> {
   const place = container === undefined ? {} : { container };
-  for (let start = 0; start < names.length; start += atOnce)
-    await Promise.all(names.slice(start, start + atOnce).map((name) => remove(client, name, signal, place)));
+  let any = false;
+  for (let start = 0; start < names.length; start += atOnce) {
+    const removed = names.slice(start, start + atOnce).map((name) => remove(client, name, signal, place));
+    any = (await Promise.all(removed)).includes(true) || any;
+  }
+  return any;
 }
 
-/** What is known of an object: its size, and which kind it is. @throws PathNotFound */
+/** What is known of an object: its size, which kind it is, and when it was written, to the second. @throws PathNotFound */
 export async function head(
   client: SwiftClient,
   name: string,
   signal: AbortSignal,
   newest = false,
-): Promise<{ size: number; dynamic: string; static: boolean }> {
+): Promise<{ size: number; dynamic: string; static: boolean; modified: number }> {
   const answer = await client.send({ method: 'HEAD', name, newest, accept: [200, 404] }, signal);
   if (answer.status === 404) throw new PathNotFound(name);
   return {
     size: Number(answer.header('content-length')),
     dynamic: answer.header('x-object-manifest'),
     static: answer.header('x-static-large-object').toLowerCase() === 'true',
+    modified: Date.parse(answer.header('last-modified')),
   };
 }

@@ -11,7 +11,7 @@ import { md5, openObject, staticSegments } from './large-object.js';
 import { listAll, namesBelow } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
-import { exists, getSmall, head, putSmall, putStream, remove, removeAll } from './objects.js';
+import { allExist, exists, getSmall, head, putSmall, putStream, remove, removeAll } from './objects.js';
 import { appendHeader, registersOf, type Step } from './registers.js';
 
 interface State {
@@ -190,10 +190,12 @@ export class SwiftUploads {
     }
   }
 
-  /** Whether this blob is stored already: a path tells its content. */
+  /** Whether this blob is stored already, with all of its segments: a path tells its content. */
   async #isThere(name: string, size: number, signal: AbortSignal): Promise<boolean> {
     try {
-      return (await head(this.client, name, signal, true)).size === size;
+      const found = await head(this.client, name, signal, true);
+      if (found.size !== size) return false;
+      return !found.static || (await allExist(this.client, await staticSegments(this.client, name, signal), signal));
     } catch (error) {
       if (error instanceof PathNotFound) return false;
       throw error;
@@ -217,20 +219,24 @@ export class SwiftUploads {
     let purged = 0;
     for (const [upload, modified] of touched) {
       if (modified >= before || (await this.#hasSegmentSince(upload, before, signal))) continue;
-      await this.end(upload, undefined, signal);
+      await this.end(upload, undefined, signal, before);
       purged += 1;
     }
     return purged;
   }
 
-  /** Ends an upload and removes all of it that no object consists of. */
-  async end(upload: string, state: State | undefined, signal: AbortSignal): Promise<void> {
+  /**
+   * Ends an upload and removes all of it that no object consists of. One that another process is just making an object of
+   * is left to the purge.
+   * @param before when whoever makes an object of it must have given up, in milliseconds since 1970
+   */
+  async end(upload: string, state: State | undefined, signal: AbortSignal, before = -Infinity): Promise<void> {
     const ended = this.names.register(upload, 'ended');
     // By this mark the purge finds what is left when this process dies before the end.
     await putSmall(this.client, ended, Buffer.from(new Date().toISOString()), signal);
     await this.#forget(upload, signal);
-    const used = await this.#used(upload, signal);
-    if (used.size > 0) used.add(this.#committed(upload));
+    const used = await this.#used(upload, before, signal);
+    if (!used) return;
     const listed = await namesBelow(this.client, this.names.segments(upload), signal);
     const segments = new Set([...nameList(state?.segments ?? []), ...listed]);
     await removeAll(
@@ -255,12 +261,18 @@ export class SwiftUploads {
     return false;
   }
 
-  /** The segments of an upload that a large object consists of. */
-  async #used(upload: string, signal: AbortSignal): Promise<Set<string>> {
-    const path = await getSmall(this.client, this.#committed(upload), signal);
+  /**
+   * What of an upload has to stay, as a large object consists of it; undefined while somebody may be making one: the mark
+   * that says so is there, and not from `before`.
+   */
+  async #used(upload: string, before: number, signal: AbortSignal): Promise<Set<string> | undefined> {
+    const mark = this.#committed(upload);
+    const path = await getSmall(this.client, mark, signal);
     if (!path) return new Set();
     const segments = await staticSegments(this.client, this.names.object(path.toString()), signal);
-    return new Set(segments.filter((name) => name.startsWith(this.names.segments(upload))));
+    const own = segments.filter((name) => name.startsWith(this.names.segments(upload)));
+    if (own.length > 0) return new Set([mark, ...own]);
+    return (await head(this.client, mark, signal, true)).modified < before ? new Set() : undefined;
   }
 
   /** What says that uploads became the large object of these segments: goes with them. */

@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto';
+import { afterEach, describe, expect, it } from 'vitest';
+import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import { SwiftClient } from './client.js';
+import { getSmall, getWhole } from './objects.js';
+import { serve, type Reply } from './testing.js';
+
+const signal = new AbortController().signal;
+
+describe('an object that is read whole', () => {
+  const ends: (() => unknown)[] = [];
+  afterEach(async () => {
+    for (const end of ends.splice(0)) await end();
+  });
+  /** Answered by `replies` in turn, the last again and again. */
+  const open = async (...replies: Reply[]) => {
+    const server = await serve(() => (replies.length > 1 ? replies.shift() : replies[0]) ?? { status: 500 });
+    const session = { token: 'token', storageUrl: `${server.address}/v1/AUTH_a`, expires: undefined };
+    const client = new SwiftClient({ login: () => Promise.resolve(session), container: 'c', pause: 1 });
+    ends.push(() => client.close(), server.close);
+    return { client, seen: server.seen };
+  };
+  const reply = (body: string, content = body): Reply => {
+    const etag = createHash('md5').update(content).digest('hex');
+    return { status: 200, headers: { etag, 'content-length': String(body.length) }, body };
+  };
+
+  it('is asked for in its newest version', async () => {
+    const { client, seen } = await open(reply('content'));
+    expect((await getWhole(client, 'name', signal)).toString()).toBe('content');
+    expect(seen[0]).toMatchObject({ url: '/v1/AUTH_a/c/name', headers: { 'x-newest': 'true' } });
+  });
+
+  it('is read again when it came damaged', async () => {
+    const { client } = await open(reply('c0ntent', 'content'), reply('content'));
+    expect((await getWhole(client, 'name', signal)).toString()).toBe('content');
+  });
+
+  it('is refused when every copy is damaged', async () => {
+    const { client } = await open(reply('c0ntent', 'content'));
+    await expect(getWhole(client, 'name', signal)).rejects.toThrow(StorageUnavailable);
+    await expect(getSmall(client, 'name', signal)).rejects.toThrow('damaged');
+  });
+
+  it('may be missing', async () => {
+    const { client } = await open({ status: 404 });
+    await expect(getWhole(client, 'name', signal)).rejects.toThrow(PathNotFound);
+    expect(await getSmall(client, 'name', signal)).toBeUndefined();
+  });
+});
