@@ -97,6 +97,8 @@ export function serve(server: Server, services: Services): Proxy {
   function handle(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const exchange = begin(request, response, expectsContinue);
     answer(exchange).catch((error: unknown) => {
+      // There is nobody to answer, and what failed is most likely what they left behind.
+      if (clientLeft(exchange)) return undefined;
       const refusal = asOciError(error, exchange, log);
       const more = refusal.status === 401 ? challenge(policy.current, exchange, services.publicUrl) : {};
       return refuse(exchange, refusal, more);

@@ -2,6 +2,7 @@ import { deriveKey, identitySigner, identityVerifier, repositoryAccess } from '@
 import bcrypt from 'bcryptjs';
 import { createSigner } from 'fast-jwt';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import { parsePolicy } from '../src/access/policy.js';
 import { parseHtpasswd } from '../src/htpasswd/file.js';
@@ -394,4 +395,17 @@ test('Basic credentials go on to work on every request', async () => {
   const wrong = await ask(door, 'GET', '/v2/public/app/manifests/1', basic('bob', 'wrong'));
   expect(wrong.status).toBe(401);
   expect(wrong.headers['www-authenticate']).not.toContain('error=');
+});
+
+test('a client that leaves within its form leaves nothing in the log but its line', async () => {
+  const door = await openDoor({ policy: openPolicyText });
+  const socket = dial(door);
+  socket.write('POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n');
+  socket.write('Content-Length: 100\r\n\r\nabc');
+  await once(door.server, 'request');
+  socket.destroy();
+  await vi.waitFor(() => {
+    expect(door.log).toHaveLength(1);
+  });
+  expect(door.log).toMatchObject([{ msg: 'request', kind: 'token', broken: true }]);
 });

@@ -129,3 +129,20 @@ it('a worker that is killed takes nothing of its counters along', async () => {
   await exited;
   expect(await counted()).toBe(15);
 });
+
+it('workers that die while they are told to stop do not keep the others from it', async () => {
+  const script = scriptOf(`process.on('message', () => undefined);`);
+  const children: ReturnType<typeof fork>[] = [];
+  const { workers } = await connected(12, () => {
+    const child = fork(script);
+    children.push(child);
+    return child;
+  });
+  await vi.waitFor(() => {
+    expect(children).toHaveLength(3);
+  });
+  for (const child of children) child.kill('SIGKILL');
+  // They are dead, and nobody here has heard of it.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+  await workers.close();
+});

@@ -100,8 +100,9 @@ export function spread(
       port.close();
       await Promise.all(
         children.map((child) => {
-          const gone = once(child, 'exit');
-          if (child.connected) child.send('stop');
+          const gone = new Promise((resolve) => child.once('exit', resolve));
+          // One that is dying cannot be told, and need not.
+          if (child.connected) child.send('stop', () => undefined);
           return gone;
         }),
       );

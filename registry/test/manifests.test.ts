@@ -152,6 +152,7 @@ describe('a manifest', () => {
       ['another type inside', good, mediaTypes.dockerManifest],
       ['an unknown type', { ...good, mediaType: 'text/plain' }, 'text/plain'],
       ['index and image at once', { ...good, manifests: [] }],
+      ['an index without a list', { schemaVersion: 2 }, mediaTypes.ociIndex],
       ['an index that is called an image', { schemaVersion: 2, manifests: [] }],
       ['an image that is called an index', { ...good, mediaType: undefined }, mediaTypes.ociIndex],
       ['a negative size', { ...good, config: { ...config, size: -1 } }],

@@ -2,10 +2,10 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { everything, repositoryAccess } from '@wharfie/shared';
 import { MemoryDriver } from '../src/storage/memory.js';
-import type { Part } from '../src/storage/storage-driver.js';
+import { StorageUnavailable, type Part } from '../src/storage/storage-driver.js';
 import type { Client, Registry } from './harness.js';
 import { client, errorCode, pushBlob, sha256, sha512, startRegistry, token } from './harness.js';
 
@@ -205,6 +205,19 @@ describe('an upload', () => {
       await expectBlob(digest, '');
       expect((await call('DELETE', `/v2/a/blobs/${digest}`)).status).toBe(202);
     }
+  });
+
+  it('is still there when its bytes could not be read in the end', async () => {
+    const storage = new MemoryDriver();
+    const other = await startRegistry(storage);
+    const there = client(other, 'a');
+    const begun = await there('POST', '/v2/a/blobs/uploads/');
+    const sent = await there('PATCH', begun.headers.get('location') ?? '', { body: 'content' });
+    const end = `${sent.headers.get('location') ?? ''}&digest=${sha512('content')}`;
+    vi.spyOn(storage, 'readUpload').mockRejectedValueOnce(new StorageUnavailable('busy'));
+    expect((await there('PUT', end)).status).toBe(503);
+    expect((await there('PUT', end)).status).toBe(201);
+    await other.close();
   });
 
   it('takes sha512 when it is named only at the end, or at the beginning', async () => {

@@ -34,6 +34,8 @@ describe('a Range header on 2048 bytes', () => {
       ],
     ],
     ['several ranges of which one is beyond the end', 'bytes=0-9,9000-', [{ start: 0, end: 9 }]],
+    ['sixteen ranges', `bytes=${Array(16).fill('1-1').join()}`, Array(16).fill({ start: 1, end: 1 })],
+    ['more ranges', `bytes=${Array(17).fill('1-1').join()}`, whole],
     ['ranges that overlap to more than the whole', 'bytes=0-2000,10-2000', whole],
     [
       'blanks and empty entries',

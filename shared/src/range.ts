@@ -4,10 +4,13 @@ export interface ByteRange {
   end: number;
 }
 
+/** Each is a reading of the storage; who asks for more gets the whole (RFC 9110 §14.2). */
+const mostRanges = 16;
+
 /**
  * What a `Range` header asks of `size` bytes, as Go's http.ServeContent reads it: undefined when the whole is to be
- * served (no header, another unit, no bytes, or ranges that overlap to more than the whole), an empty list when none can be
- * satisfied (416). RFC 9110 §14.
+ * served (no header, another unit, no bytes, or ranges that are many or overlap to more than the whole), an empty list when
+ * none can be satisfied (416). RFC 9110 §14.
  */
 export function parseRange(header: string | undefined, size: number): ByteRange[] | undefined {
   if (header === undefined || !header.startsWith('bytes=')) return undefined;
@@ -17,7 +20,7 @@ export function parseRange(header: string | undefined, size: number): ByteRange[
     .map((spec) => spec.trim())
     .filter((spec) => spec !== '');
   // Some clients send a range with every request, and no range of nothing can be satisfied.
-  if (specs.length === 0 || size === 0) return undefined;
+  if (specs.length === 0 || specs.length > mostRanges || size === 0) return undefined;
   const ranges: ByteRange[] = [];
   for (const spec of specs) {
     const match = /^(\d*)\s*-\s*(\d*)$/.exec(spec);

@@ -104,12 +104,18 @@ describe('settings', () => {
     ['WHARFIE_LOG_LEVEL', 'loud'],
     ['WHARFIE_LOG_FORMAT', 'xml'],
     ['WHARFIE_PUBLIC_URL', 'ftp://example.org'],
+    ['WHARFIE_PUBLIC_URL', 'https://user:password@example.org'],
     ['WHARFIE_ADMIN_USER', 'a:b'],
   ])('name the variable that is wrong, and what would be right: %s=%s', (variable, value) => {
     const error = refusal({ [variable]: value });
     expect(error.variable).toBe(variable);
     expect(error.message).toMatch(new RegExp(`^${variable}: must be `));
     expect(error.message).not.toContain('\n');
+  });
+
+  it('give the public address as a header can hold it', () => {
+    const { settings } = read({ WHARFIE_PUBLIC_URL: 'https://реестр.example/a"b' });
+    expect(settings.publicUrl).toBe('https://xn--e1aa5aceg.example/a%22b');
   });
 
   it('say what was taken from where, and hide what is secret', () => {

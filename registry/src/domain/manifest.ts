@@ -55,7 +55,7 @@ const common = {
   subject: descriptor.nullish(),
 };
 const imageSchema = z.looseObject({ ...common, config: descriptor, layers: z.array(descriptor).nullish() });
-const indexSchema = z.looseObject({ ...common, manifests: z.array(descriptor).nullish() });
+const indexSchema = z.looseObject({ ...common, manifests: z.array(descriptor).nullable() });
 
 /**
  * Reads and checks a manifest.

@@ -1,5 +1,5 @@
 import type { Digest, Page } from '@wharfie/shared';
-import { mediaTypes, parseDigest } from '@wharfie/shared';
+import { OciError, mediaTypes, parseDigest } from '@wharfie/shared';
 import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
 import { PathNotFound } from '../storage/storage-driver.js';
 import { blobPath, referrerPath, referrersPath, referrersTag, revisionLinkPath } from './layout.js';
@@ -136,7 +136,7 @@ export class Referrers {
       return { manifest: parseManifest(await this.storage.get(blobPath(digest), signal)), size };
     } catch (error) {
       // Whatever a client listed there: what is no manifest of this repository is no referrer.
-      if (error instanceof PathNotFound || (error as Error).name === 'OciError') return undefined;
+      if (error instanceof PathNotFound || error instanceof OciError) return undefined;
       throw error;
     }
   }

@@ -172,12 +172,10 @@ export class Uploads {
   }
 
   async #verify(upload: Upload, digest: Digest, signal: AbortSignal): Promise<void> {
-    try {
-      checkDigest(await this.#digest(upload, algorithmOf(digest), signal), digest);
-    } catch (error) {
-      await this.cancel(await this.#standingAt(upload, upload.size, signal), signal);
-      throw error;
-    }
+    const actual = await this.#digest(upload, algorithmOf(digest), signal);
+    if (actual === digest) return;
+    await this.cancel(await this.#standingAt(upload, upload.size, signal), signal);
+    checkDigest(actual, digest);
   }
 
   async #digest(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digest> {
