@@ -106,7 +106,7 @@ describeWith(['swift'], 'the Swift driver', () => {
       await upload(driver, 'blob/data');
       const [lost = ''] = await swift.names(inUrl, 'torn/segments/');
       await swift.fetch(`${inUrl}/${lost}`, { method: 'DELETE' });
-      await expect(driver.get('blob/data', signal)).rejects.toThrow();
+      await expect(driver.get('blob/data', signal)).rejects.toThrow(StorageUnavailable);
       await upload(driver, 'blob/data');
       expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
     });

@@ -131,10 +131,17 @@ describeWith(['swift'], 'a client, while Swift is in trouble,', () => {
   });
 
   it('is told 507 when the quota of the container is used up', async () => {
+    const image = await pushImage(call, repository, 'full');
     await swift.fetch(container, { method: 'POST', headers: { 'x-container-meta-quota-bytes': '1' } });
     const begun = await call('POST', `/v2/${repository}/blobs/uploads/`);
+    // One that starts now still gives away what is there.
+    const other = await Wharfie.start({ env: swift.settings(container) });
+    const there: Call = (method, path, init) => other.fetch(path, { method, ...init });
+    const pulled = await pullImage(there, repository, 'full');
+    await other.dispose();
     await swift.fetch(container, { method: 'POST', headers: { 'x-container-meta-quota-bytes': '' } });
     await expectError(begun, 507, 'UNAVAILABLE');
+    expect(pulled).toBe(image);
   });
 
   it('is told 503 when the disks of Swift are full, and can pull what is there', async () => {

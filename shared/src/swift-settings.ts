@@ -3,6 +3,9 @@ import type { Setting } from './settings.js';
 
 const text = z.string().optional();
 const address = z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).optional();
+/** URLs fold `.` and `..`, which would lead out of the container. */
+const noDots = /^(?!(.*\/)?\.{1,2}(\/|$))/;
+const mustNotBeDots = 'must be without a part that is `.` or `..`';
 const interfaces = ['public', 'internal', 'admin'] as const;
 const falsehoods = ['0', 'false', 'no', 'off'];
 const truths = ['1', 'true', 'yes', 'on'];
@@ -19,7 +22,7 @@ const yesOrNo = z
 export const swiftTable = {
   storagePrefix: {
     variables: ['WHARFIE_STORAGE_PREFIX', 'REGISTRY_STORAGE_SWIFT_ROOTDIRECTORY', 'REGISTRY_STORAGE_SWIFT_PREFIX'],
-    schema: z.string(),
+    schema: z.string().regex(noDots, mustNotBeDots),
     fallback: '',
     description: 'Swift: what stands before every name in the container',
   },
@@ -54,6 +57,7 @@ export const swiftTable = {
     schema: z
       .string()
       .regex(/^[^/]{1,256}$/, 'must be a name without a slash, of at most 256 bytes')
+      .regex(noDots, mustNotBeDots)
       .optional(),
     description: 'Swift: the container; made when missing',
   },

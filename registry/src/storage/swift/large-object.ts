@@ -29,7 +29,7 @@ interface Target {
 /**
  * Opens an object of whatever kind: a plain one, a static large one, or a dynamic large one, as distribution leaves them.
  * The bytes come complete or the reading fails; what breaks off is taken up where it did.
- * @throws PathNotFound StorageUnavailable when the part does not lie within the object
+ * @throws PathNotFound StorageUnavailable when the part does not lie within the object, or the object lacks a segment
  */
 export async function openObject(
   client: SwiftClient,
@@ -38,10 +38,14 @@ export async function openObject(
   signal: AbortSignal,
 ): Promise<Reading> {
   if (part?.length === 0) return { length: 0, bytes: nothing(), close: () => undefined };
-  const answer = await client.call({ ...getCall(target, part), accept: [200, 206, 404, 416] }, signal);
+  const answer = await client.call({ ...getCall(target, part), accept: [200, 206, 404, 409, 416] }, signal);
   if (answer.status === 404) {
     await answer.body.dump();
     throw new PathNotFound(target.name);
+  }
+  if (answer.status === 409) {
+    discard(answer);
+    throw new StorageUnavailable(`${target.name} lacks a segment`);
   }
   const manifest = answer.header('x-object-manifest');
   if (manifest !== '') {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { SettingsError, deriveKey, loadSecret } from '@wharfie/shared';
 import type { RegistrySettings } from '../../settings.js';
-import { StorageUnavailable } from '../storage-driver.js';
+import { StorageFull, StorageUnavailable } from '../storage-driver.js';
 import { loginV1 } from './auth-v1.js';
 import { loginV2 } from './auth-v2.js';
 import { loginV3 } from './auth-v3.js';
@@ -18,7 +18,8 @@ const usual = { maxFileSize: 5 * 1024 ** 3, manifestEntries: 1000 };
 
 /**
  * The driver for the container that the settings name, which is made when missing. Writes and removes an object, so that
- * missing rights show at once; rights on the container are enough when it exists.
+ * missing rights show at once; rights on the container are enough when it exists. One that is full can be opened: what is
+ * there can be pulled, and deleted.
  * @throws SettingsError that names the variable, with what Swift said
  */
 export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver> {
@@ -46,7 +47,11 @@ async function openContainer(client: SwiftClient, settings: RegistrySettings, si
   const { status } = await client.send({ method: 'HEAD', accept: [200, 204, 404] }, signal);
   if (status === 404) await client.send({ method: 'PUT', accept: [201, 202] }, signal);
   const probe = new Names(settings.storagePrefix).object('wharfie/probe/start');
-  await putSmall(client, probe, Buffer.from('probe'), signal);
+  try {
+    await putSmall(client, probe, Buffer.from('probe'), signal);
+  } catch (error) {
+    if (!(error instanceof StorageFull)) throw error;
+  }
   await remove(client, probe, signal);
 }
 
