@@ -33,7 +33,10 @@ describe('npm start', () => {
     const second = await Wharfie.start({ data });
     expect(second.stdout).not.toContain('password:');
     expect((await second.fetch('/v2/', { password })).status).toBe(200);
-    expect(await second.stop('SIGINT')).toBe(0);
+    // Below npm one Ctrl-C comes twice.
+    second.process.kill('SIGINT');
+    setTimeout(() => second.process.kill('SIGINT'), 20);
+    expect(await second.ended()).toBe(0);
     expect(second.survivors()).toEqual([]);
   });
 

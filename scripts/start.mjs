@@ -18,6 +18,8 @@ const packages = ['shared', 'registry', 'proxy'];
 const patience = 10_000;
 /** How much longer than WHARFIE_DRAIN a service may take to end, in milliseconds. */
 const grace = 5_000;
+/** Within how long a signal that comes again is the same one, in milliseconds. */
+const sameSignal = 1_000;
 
 /** Relative paths in the settings are relative to where the user is; npm itself has moved to the project. */
 const whereTheUserIs = (process.env['npm_lifecycle_event'] === 'start' && process.env['INIT_CWD']) || process.cwd();
@@ -27,6 +29,8 @@ const services = [];
 /** @type {ChildProcess | undefined} */
 let preparing;
 let stopping = false;
+/** When we were told to stop, in milliseconds since 1970. */
+let stoppingSince = 0;
 
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
   process.on(signal, () => {
@@ -220,6 +224,8 @@ async function onEnded({ name, isReady }, { code, signal }) {
 /** @param {NodeJS.Signals} signal */
 function onSignal(signal) {
   if (stopping) {
+    // One Ctrl-C comes twice below npm, which passes on what the terminal has sent to all already.
+    if (Date.now() - stoppingSince < sameSignal) return;
     // Asked twice, nobody wants to wait.
     for (const service of services) killGroup(service);
     process.exit(1);
@@ -234,6 +240,7 @@ function onSignal(signal) {
 /** Ends the proxy, then the registry, which the proxy needs for as long as requests are under way. */
 async function stop() {
   stopping = true;
+  stoppingSince = Date.now();
   let isClean = true;
   for (const service of [...services].reverse()) {
     if (isRunning(service.child)) service.child.kill('SIGTERM');

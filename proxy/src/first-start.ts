@@ -45,6 +45,18 @@ export async function ensurePolicy(path: string, adminUser: string): Promise<voi
 }
 
 /**
+ * Whether the first account can be made, where there is none: before anything is made for it.
+ * @throws SettingsError
+ */
+export async function checkFirstAccount(path: string, { user, password }: FirstAccount): Promise<void> {
+  if (await exists(path)) return;
+  const nameProblem = accountNameProblem(user);
+  if (nameProblem) throw new SettingsError('WHARFIE_ADMIN_USER', `the name ${nameProblem}`);
+  const problem = password === undefined ? undefined : passwordProblem(password);
+  if (problem) throw new SettingsError('WHARFIE_ADMIN_PASSWORD', problem);
+}
+
+/**
  * Makes htpasswd with the first account when it is missing. It comes last of what is made, so that little can fail between
  * its making and the one time that its password is shown.
  * @returns the random password of the account that was made; undefined when there was one, or when it was given
@@ -52,10 +64,6 @@ export async function ensurePolicy(path: string, adminUser: string): Promise<voi
  */
 export async function ensureFirstAccount(path: string, first: FirstAccount): Promise<string | undefined> {
   if (await exists(path)) return undefined;
-  const nameProblem = accountNameProblem(first.user);
-  if (nameProblem) throw new SettingsError('WHARFIE_ADMIN_USER', `the name ${nameProblem}`);
-  const problem = first.password === undefined ? undefined : passwordProblem(first.password);
-  if (problem) throw new SettingsError('WHARFIE_ADMIN_PASSWORD', problem);
   const password = first.password ?? generatePassword();
   const line = setHash('', first.user, await hashPassword(password));
   const made = await ensure(path, () => line);

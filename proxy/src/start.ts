@@ -16,7 +16,7 @@ import { parsePolicy, type Policy } from './access/policy.js';
 import { AuditLog } from './audit.js';
 import { createDoor } from './door.js';
 import { WatchedFile } from './files/watched-file.js';
-import { dataFiles, ensureDataFolder, ensureFirstAccount, ensurePolicy } from './first-start.js';
+import { checkFirstAccount, dataFiles, ensureDataFolder, ensureFirstAccount, ensurePolicy } from './first-start.js';
 import { guessReporter } from './guess-report.js';
 import { parseHtpasswd, type Htpasswd } from './htpasswd/file.js';
 import { Guesses } from './htpasswd/guesses.js';
@@ -81,12 +81,13 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const metrics = createMetrics(register);
     const secret = await loadSecret(settings.secretFile);
     const files = dataFiles(data);
+    const first = { user: settings.adminUser, password: settings.adminPassword };
+    await checkFirstAccount(files.htpasswd, first);
     await ensurePolicy(files.access, settings.adminUser);
     const policy = await openPolicy(files.access, { log, metrics, audit });
     closers.push(() => {
       policy.close();
     });
-    const first = { user: settings.adminUser, password: settings.adminPassword };
     const password = await ensureFirstAccount(files.htpasswd, first);
     // The one time that it is shown. Not through the log, which may be kept.
     if (password !== undefined) process.stdout.write(welcome(settings, password));

@@ -202,6 +202,14 @@ describe('the proxy', () => {
     expect(proxy.stdout()).not.toMatch(/^password:/m);
   });
 
+  test.each(['$root', '@ops', '#x'])('makes no policy for an account %s, which cannot be', async (user) => {
+    const settings = { ...(await environment()), WHARFIE_ADMIN_USER: user };
+    const proxy = run(main, settings);
+    expect(await proxy.ended).toBe(1);
+    expect(proxy.stderr()).toMatch(/^wharfie proxy: WHARFIE_ADMIN_USER: the name must not begin with/);
+    expect(await readdir(settings.WHARFIE_DATA)).not.toContain('access.yml');
+  });
+
   test.each(['WHARFIE_LISTEN', 'WHARFIE_ADMIN_LISTEN'])('makes no file when %s is in use', async (variable) => {
     const settings = await environment();
     await fakeRegistry(settings[variable as 'WHARFIE_LISTEN']);

@@ -116,6 +116,13 @@ describe('settings', () => {
     expect(error.message).not.toContain('\n');
   });
 
+  it.each(['https://hub.example/v2', 'https://hub.example:5000/v2/', 'https://hub.example/v2/team'])(
+    'have a public address that ends before /v2/: not %s',
+    (address) => {
+      expect(refusal({ WHARFIE_PUBLIC_URL: address }).message).toContain('must end before /v2/');
+    },
+  );
+
   it('give the public address as a header can hold it', () => {
     const { settings } = read({ WHARFIE_PUBLIC_URL: 'https://реестр.example/a"b' });
     expect(settings.publicUrl).toBe('https://xn--e1aa5aceg.example/a%22b');

@@ -224,7 +224,7 @@ export function settingsTable(environment: Environment) {
         .url({ protocol: /^https?$/, error: 'must be an http or https address' })
         .regex(/^[^?#]*$/, 'must not have a query or a fragment')
         .regex(/^\w+:\/\/[^/@]*(\/|$)/, 'must be without a user and a password')
-        .regex(/^\w+:\/\/[^/]+(?!\/v2(\/|$))/, 'must end before /v2/, which clients add by themselves')
+        .regex(/^\w+:\/\/[^/]+(?!\/v2(\/|$))(\/|$)/, 'must end before /v2/, which clients add by themselves')
         // As headers can hold it: other letters and quotes are encoded.
         .transform((text) => new URL(text).href)
         .optional(),

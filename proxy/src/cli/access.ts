@@ -109,7 +109,7 @@ async function check(user: string, action: Action, repository: string): Promise<
 
 async function grantTo(who: string, action: Action, repositories: string): Promise<void> {
   const place = files();
-  await mkdir(dirname(place.access), { recursive: true });
+  await mkdir(dirname(place.access), { recursive: true, mode: 0o700 });
   const changed = await editFile(place.access, (text = defaultPolicy(place.adminUser)) =>
     inFile(place.access, () => grant(text, who, action, repositories)),
   );

@@ -80,7 +80,7 @@ async function list(): Promise<void> {
 async function add(name: string, options: NewPasswordOptions): Promise<void> {
   checkName(name);
   const place = files();
-  await mkdir(dirname(place.htpasswd), { recursive: true });
+  await mkdir(dirname(place.htpasswd), { recursive: true, mode: 0o700 });
   await writePassword(place, name, options, refuseKnown);
   say(`${shown(name)} can log in now`);
 }

@@ -7,6 +7,7 @@ const maxPasswordBytes = 72;
 /** Why `password` cannot be anybody's, or undefined. */
 export function passwordProblem(password: string): string | undefined {
   if (password === '') return 'the password is empty';
+  if (/[\r\n]/.test(password)) return 'the password holds a line break';
   if (password.includes('\0')) return 'the password holds a NUL character';
   if (Buffer.byteLength(password) > maxPasswordBytes) {
     return `the password is longer than ${maxPasswordBytes} bytes, and bcrypt ignores the rest: choose a shorter one`;
