@@ -35,6 +35,8 @@ export function createDoor({ tls, idle, headers, maxConnections }: DoorOptions):
   };
   const server = tls ? createTlsServer({ ...options, ...tls, handshakeTimeout: 10_000 }) : createServer(options);
   server.timeout = idle;
+  // maxHeaderSize bounds them; those past Node's 1000 would frame the body and not be seen here.
+  server.maxHeadersCount = 0;
   server.maxConnections = maxConnections;
   answerMalformed(server);
   server.on('connect', (_request, socket: Duplex) => {
@@ -49,17 +51,21 @@ export function createDoor({ tls, idle, headers, maxConnections }: DoorOptions):
 
 /** Answers what is not HTTP in the same form as everything else, then closes the connection. */
 function answerMalformed(server: Server): void {
-  const current = new WeakMap<Duplex, ServerResponse>();
+  const open = new WeakMap<Duplex, Set<ServerResponse>>();
   const remember = ({ socket }: IncomingMessage, response: ServerResponse) => {
-    current.set(socket, response);
+    const ofSocket = open.get(socket) ?? new Set();
+    open.set(socket, ofSocket.add(response));
+    response.once('close', () => ofSocket.delete(response));
   };
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, remember);
   const answered = new WeakSet<Duplex>();
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     if (answered.has(socket)) return;
     answered.add(socket);
-    const response = current.get(socket);
-    const midAnswer = response !== undefined && response.headersSent && !response.writableFinished;
+    // What came before this has its own answer, which must not be taken for this one, nor hold it.
+    const midAnswer = [...(open.get(socket) ?? [])].some(
+      (response) => (response.headersSent || response.req.complete) && !response.writableFinished,
+    );
     if (error.code === 'ECONNRESET' || !socket.writable || midAnswer) socket.destroy();
     else sayLast(socket, malformed(error));
   });

@@ -77,7 +77,7 @@ export class Forwarder {
       target: upstream,
       agent: this.upstreams.agent(upstream),
       ...(offered && { headers: { [fileHeader]: 'wanted' } }),
-      ...(hasBody(request) && { buffer: bodyOnceConnected(attempt) }),
+      buffer: hasBody(request) ? bodyOnceConnected(attempt) : noBody,
     };
     this.#proxy.web(request, response, options, (error) => {
       this.#onError(attempt, error);
@@ -232,6 +232,14 @@ function writeHead(
   const headers = responseHeaders(answer, ownHeaders(id), () => hostOf(upstream), publicPath, length);
   response.writeHead(answer.statusCode ?? 502, answer.statusMessage, [...headers, ...more]);
 }
+
+/** What http-proxy takes for the body of a request that has none, and would otherwise pass on whatever came. */
+const noBody = Object.assign(new Stream(), {
+  pipe: <Sent extends NodeJS.WritableStream>(sent: Sent): Sent => {
+    sent.end();
+    return sent;
+  },
+});
 
 /** What http-proxy takes for the body: it is read only when there is a connection to send it on. */
 function bodyOnceConnected(attempt: Attempt): Stream {

@@ -8,7 +8,9 @@ import {
   type Logger,
   type Route,
 } from '@wharfie/shared';
+import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { recordWhenOver } from './access-log.js';
 import { mayPullEverything, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
@@ -61,8 +63,13 @@ export function serve(server: Server, services: Services): Proxy {
   const drain = new Drain(server);
   const forwarder = new Forwarder(upstreams, new HandedFiles(services.secret), services.idle, log);
 
+  /** The response that is answered last on each connection: pipelined requests take turns. */
+  const latest = new WeakMap<Socket, ServerResponse>();
+
   async function answer(exchange: Exchange): Promise<void> {
     const { request } = exchange;
+    // While it waited for its turn.
+    if (clientLeft(exchange)) return;
     checkFraming(request);
     if (request.url?.split('?', 1)[0] === tokenPath) {
       exchange.kind = 'token';
@@ -96,7 +103,10 @@ export function serve(server: Server, services: Services): Proxy {
 
   function handle(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const exchange = begin(request, response, expectsContinue);
-    answer(exchange).catch((error: unknown) => {
+    const before = latest.get(request.socket);
+    latest.set(request.socket, response);
+    const turn = before && !before.closed ? once(before, 'close').then(() => answer(exchange)) : answer(exchange);
+    turn.catch((error: unknown) => {
       // There is nobody to answer, and what failed is most likely what they left behind.
       if (clientLeft(exchange)) return undefined;
       const refusal = asOciError(error, exchange, log);

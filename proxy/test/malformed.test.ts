@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { describe, expect, test, vi } from 'vitest';
 import { basic, dial, heard, hears, openDoor, speak } from './harness.js';
 
@@ -51,6 +52,19 @@ describe('what two parsers could read in two ways never passes', () => {
     const head = `${method} ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n`;
     expectEnvelope(await speak(door, `${head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`), 400);
     expectEnvelope(await speak(door, `${head}Content-Length: 5\r\n\r\nhello`), 400);
+    expect(door.asked).toEqual([]);
+  });
+
+  test.each([
+    ['a length', (body: string) => `Content-Length: ${body.length}\r\n\r\n${body}`],
+    [
+      'chunks',
+      (body: string) => `Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+    ],
+  ])('%s after more headers than Node shows by default', async (_, framed) => {
+    const door = await openDoor();
+    const head = `GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n${'a:\r\n'.repeat(1000)}`;
+    expectEnvelope(await speak(door, head + framed(smuggled)), 400);
     expect(door.asked).toEqual([]);
   });
 
@@ -150,4 +164,28 @@ test('heads that never end hold their connections only for a while, and keep nob
   const line = `GET /v2/ HTTP/1.1\r\nHost: x\r\n${authorization}\r\nConnection: close\r\n\r\n`;
   expect(await speak(door, line)).toMatch(/^HTTP\/1\.1 200 /);
   for (const said of await Promise.all(slow)) expectEnvelope(said, 408);
+});
+
+test('pipelined requests take turns', async () => {
+  const answers: ServerResponse[] = [];
+  const door = await openDoor({ registry: (_, response) => answers.push(response) });
+  const socket = dial(door);
+  socket.write(`GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`.repeat(20));
+  for (let turn = 1; turn <= 3; turn += 1) {
+    await vi.waitFor(() => {
+      expect(answers).toHaveLength(turn);
+    });
+    // Whatever else would be asked for has had the time.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(answers).toHaveLength(turn);
+    answers.at(-1)?.end('{}');
+  }
+  await vi.waitFor(() => {
+    expect(answers).toHaveLength(4);
+  });
+  socket.destroy();
+  await vi.waitFor(() => {
+    expect(door.log.filter(({ msg }) => msg === 'request')).toHaveLength(4);
+  });
+  expect(answers).toHaveLength(4);
 });

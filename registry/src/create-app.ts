@@ -30,6 +30,7 @@ export async function createApp(
     return503OnClosing: false,
     serverFactory: (handle: RequestListener) => {
       const server = createServer({ keepAliveTimeout, headersTimeout, requestTimeout: 0 });
+      server.maxHeadersCount = 0;
       const begin = (request: IncomingMessage, response: ServerResponse) => {
         const exchange = beginExchange(request, response, verify);
         response.setHeader('Docker-Distribution-API-Version', 'registry/2.0');

@@ -159,6 +159,9 @@ describe('a manifest', () => {
       ['a size that is no number', { ...good, config: { ...config, size: '1' } }],
       ['a bad digest', { ...good, config: { ...config, digest: 'sha256:../../x' } }],
       ['layers that are no list', { ...good, layers: {} }],
+      ['many wrong layers', { ...good, layers: Array(300_000).fill({}) }],
+      ['many wrong addresses', { ...good, layers: [{ ...config, urls: Array(500_000).fill('x') }] }],
+      ['many wrong annotations', { ...good, annotations: Object.fromEntries(Object.entries(Array(200_000).fill(1))) }],
       ['a docker manifest that does not say so', { ...good, mediaType: undefined }, mediaTypes.dockerManifest],
     ];
     for (const [what, body, type] of cases) {
@@ -170,6 +173,12 @@ describe('a manifest', () => {
         type,
       );
       expect([response.status, await errorCode(response)], what).toEqual([400, 'MANIFEST_INVALID']);
+    }
+    for (const type of ['', 'x', ';', 'a/b/c', '"x/y"', 'application/']) {
+      const response = await call('PUT', '/v2/a/manifests/bad', { body: 'nope', headers: { 'content-type': type } });
+      expect([response.status, await errorCode(response)], type).toEqual([400, 'MANIFEST_INVALID']);
+      const upload = await call('POST', '/v2/a/blobs/uploads/', { headers: { 'content-type': type } });
+      expect(upload.status, type).toBe(202);
     }
     const invalidUtf8 = await call('PUT', '/v2/a/manifests/bad', { body: Buffer.from([0x7b, 0xff, 0x7d]) });
     expect(invalidUtf8.status).toBe(400);
@@ -403,6 +412,8 @@ describe('lists', () => {
       expect(await response.json(), last).toEqual({ repositories: names.filter((name) => name > last) });
     }
     expect(await (await push('GET', '/v2/_catalog?n=0')).json()).toEqual({ repositories: [] });
+    for (const last of ['.', '..', '../x', 'a/../b', 'a\0', 'a\\b', '.-.', 'x'.repeat(300)])
+      expect((await push('GET', `/v2/_catalog?last=${encodeURIComponent(last)}`)).status, last).toBe(200);
     await fresh.close();
   });
 });

@@ -1,4 +1,4 @@
-import type { Page } from '@wharfie/shared';
+import { isRepositoryName, type Page } from '@wharfie/shared';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { manifestsFolder, repositoriesPath } from './layout.js';
 
@@ -69,5 +69,5 @@ export class Catalog {
 /** The folder `name` and those whose content comes after it in byte order although their own name comes before: `a` for `a-b`. */
 function foldersAround(name: string): string[] {
   const shorter = [...name.matchAll(/[-.]/g)].map(({ index }) => name.slice(0, index));
-  return [...shorter, name].filter((folder) => folder !== '');
+  return [...shorter, name].filter(isRepositoryName);
 }

@@ -39,11 +39,38 @@ const digest = z.string().transform((text, context): Digest => {
   return z.NEVER;
 });
 
+/** A list that is given up at its first wrong element: zod would gather a problem for each, some hundred times its bytes. */
+function list<T>(element: z.ZodType<T>) {
+  return z.array(z.unknown()).transform((values, context): T[] => {
+    const result: T[] = [];
+    for (const [index, value] of values.entries()) {
+      const parsed = element.safeParse(value);
+      if (!parsed.success) {
+        const [issue] = parsed.error.issues;
+        const path = [index, ...(issue?.path ?? [])];
+        context.issues.push({ code: 'custom', message: issue?.message ?? 'not valid', input: undefined, path });
+        return z.NEVER;
+      }
+      result.push(parsed.data);
+    }
+    return result;
+  });
+}
+
+const texts = z.custom<Record<string, string>>(
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((text) => typeof text === 'string'),
+  'must be an object of strings',
+);
+
 const descriptor = z.looseObject({
   mediaType: z.string().min(1),
   digest,
   size: z.int().nonnegative(),
-  urls: z.array(z.string().regex(/^https?:\/\//, 'must be an http or https address')).optional(),
+  urls: list(z.string().regex(/^https?:\/\//, 'must be an http or https address')).optional(),
 });
 
 // An explicit null stands for an absent field, as Go's encoder writes an empty list.
@@ -51,11 +78,11 @@ const common = {
   schemaVersion: z.literal(2),
   mediaType: z.string().nullish(),
   artifactType: z.string().nullish(),
-  annotations: z.record(z.string(), z.string()).nullish(),
+  annotations: texts.nullish(),
   subject: descriptor.nullish(),
 };
-const imageSchema = z.looseObject({ ...common, config: descriptor, layers: z.array(descriptor).nullish() });
-const indexSchema = z.looseObject({ ...common, manifests: z.array(descriptor).nullable() });
+const imageSchema = z.looseObject({ ...common, config: descriptor, layers: list(descriptor).nullish() });
+const indexSchema = z.looseObject({ ...common, manifests: list(descriptor).nullable() });
 
 /**
  * Reads and checks a manifest.

@@ -42,7 +42,7 @@ export class Tags {
       tags.push(tag);
       if (tags.length >= wanted) break;
     }
-    if (tags.length === 0 && last === '') await this.#checkRepository(repository, signal);
+    if (tags.length === 0) await this.#checkRepository(repository, signal);
     return n === undefined || tags.length <= n ? { tags, more: false } : { tags: tags.slice(0, n), more: n > 0 };
   }
 

@@ -15,6 +15,8 @@ export interface Exchange<Kind extends RouteKind = RouteKind> {
   readonly signal: AbortSignal;
   readonly route: Route<Kind>;
   readonly identity: Identity;
+  /** What the client calls the body; Fastify must not see it, which refuses what is no media type. */
+  readonly contentType?: string | undefined;
 }
 
 /** A request that is not served, and why; who asked when that is known. */
@@ -38,7 +40,9 @@ export function beginExchange(
   response.once('close', () => {
     if (!response.writableFinished) abort.abort(new Error('the client left'));
   });
-  const base = { id: requestId(request), request, response, signal: abort.signal };
+  const contentType = request.headers['content-type'];
+  delete request.headers['content-type'];
+  const base = { id: requestId(request), request, response, signal: abort.signal, contentType };
   const exchange = { ...base, ...decide(request, verify) };
   exchanges.set(request, exchange);
   return exchange;

@@ -24,21 +24,14 @@ export class ManifestsController {
 
   @Put()
   async put(
-    @CurrentExchange() { request, response, route, signal }: Exchange<'manifest'>,
+    @CurrentExchange() { request, response, route, signal, contentType }: Exchange<'manifest'>,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { repository, reference } = route;
     // Tags beside a manifest that is named by a tag would be several names for one: only a digest may have them.
     const tags = reference.digest === undefined ? [] : [...new Set(route.tags)];
     const content = await readBody(request, maxManifestSize);
-    const stored = await this.manifests.put(
-      repository,
-      reference,
-      tags,
-      content,
-      request.headers['content-type'],
-      signal,
-    );
+    const stored = await this.manifests.put(repository, reference, tags, content, contentType, signal);
     reply.hijack();
     response
       .writeHead(201, {
