@@ -1,4 +1,4 @@
-import type { Logger } from '@wharfie/shared';
+import { answeredStatus, type Logger } from '@wharfie/shared';
 import type { AuditLog } from './audit.js';
 import type { Exchange } from './exchange.js';
 import type { Metrics } from './metrics.js';
@@ -16,11 +16,12 @@ export function recordWhenOver(
   response.once('close', () => {
     const { kind, route, user, login, refusal, bytesIn, bytesOut } = exchange;
     const { method = '' } = request;
+    const status = answeredStatus(response);
     const milliseconds = Math.round((performance.now() - start) * 10) / 10;
     metrics.count({
       kind,
       method,
-      status: response.statusCode,
+      status,
       login,
       bytesIn,
       bytesOut,
@@ -36,7 +37,7 @@ export function recordWhenOver(
       kind,
       ...(route && 'repository' in route && { repository: route.repository }),
       ...actionOf(exchange),
-      status: response.statusCode,
+      status,
       ...(refusal && { reason: refusal.message }),
       bytesIn,
       bytesOut,
@@ -44,7 +45,7 @@ export function recordWhenOver(
       // The client, or the registry, left before the answer was complete.
       ...(!response.writableFinished && { broken: true }),
     };
-    if (response.statusCode >= 500) log.warn(line, 'request');
+    if (status >= 500) log.warn(line, 'request');
     else log.info(line, 'request');
   });
 }

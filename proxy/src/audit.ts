@@ -1,4 +1,4 @@
-import { SettingsError, type Logger } from '@wharfie/shared';
+import { answeredStatus, SettingsError, type Logger } from '@wharfie/shared';
 import { appendFileSync, closeSync, openSync } from 'node:fs';
 import type { Policy } from './access/policy.js';
 import type { Exchange } from './exchange.js';
@@ -47,7 +47,7 @@ export class AuditLog {
     if (event === undefined) return;
     this.#write({
       event,
-      outcome: outcomeOf(response.statusCode, response.writableFinished),
+      outcome: outcomeOf(answeredStatus(response), response.writableFinished),
       ...(user !== undefined && { user }),
       ...(login === 'refused' && { login }),
       remote: client.address,
@@ -57,7 +57,7 @@ export class AuditLog {
       ...(route && 'reference' in route && route.reference),
       ...(route && 'digest' in route && { digest: route.digest }),
       ...(digest !== undefined && { digest }),
-      status: response.statusCode,
+      status: answeredStatus(response),
       ...(refusal && { reason: refusal.message }),
       requestId: id,
     });
@@ -104,7 +104,7 @@ export class AuditLog {
 
 /** What a request is to the audit log; most requests are nothing to it. */
 function eventOf({ route, login, response }: Exchange): 'push' | 'delete' | 'login' | undefined {
-  const status = response.statusCode;
+  const status = answeredStatus(response);
   const actions = route?.access.flatMap((access) => access.actions) ?? [];
   if (login === 'refused' || status === 429) return 'login';
   if (actions.includes('delete')) return 'delete';

@@ -1,9 +1,9 @@
-import type { OciError, Route } from '@wharfie/shared';
+import { OciError, type Route } from '@wharfie/shared';
 import { text } from 'node:stream/consumers';
 import { decide, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
 import type { Exchange } from './exchange.js';
-import { badGateway, unavailable } from './forward.js';
+import { badGateway, notAccepted, unavailable } from './forward.js';
 import { ownHeaders } from './headers.js';
 import { isUnreachable, type Upstreams } from './upstreams.js';
 
@@ -87,14 +87,13 @@ async function fetchPage(
   try {
     const answer = await upstreams.get(path, headers, signal);
     const body = await text(answer);
+    if (answer.statusCode === 401) throw notAccepted();
+    const { repositories, errors } = JSON.parse(body) as { repositories: string[]; errors?: { message: string }[] };
+    if (answer.statusCode === 503) throw unavailable(errors?.[0]?.message);
     if (answer.statusCode !== 200) throw new Error(`the registry's catalog answers ${String(answer.statusCode)}`);
-    const { repositories } = JSON.parse(body) as { repositories: string[] };
     return { repositories, more: answer.headers['link'] !== undefined };
   } catch (error) {
-    throw isUnreachable(error) ? unavailable() : catalogFailure(error);
+    if (error instanceof OciError) throw error;
+    throw isUnreachable(error) ? unavailable() : Object.assign(badGateway(), { cause: error });
   }
-}
-
-function catalogFailure(cause: unknown): OciError {
-  return Object.assign(badGateway(), { cause });
 }

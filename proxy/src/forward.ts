@@ -264,12 +264,13 @@ function bodyOnceConnected(attempt: Attempt): Stream {
   return body;
 }
 
-export function unavailable(): OciError {
-  const message = 'the registry behind this proxy is not running or cannot be reached; try again in a few seconds';
+const unreachable = 'the registry behind this proxy is not running or cannot be reached; try again in a few seconds';
+
+export function unavailable(message = unreachable): OciError {
   return new OciError('UNAVAILABLE', message, undefined, { 'Retry-After': '5' });
 }
 
-function notAccepted(): OciError {
+export function notAccepted(): OciError {
   const message = 'the registry behind this proxy refuses its requests: an operator must give both the same secret';
   return new OciError('BAD_GATEWAY', message);
 }

@@ -1,6 +1,6 @@
 import { SettingsError } from '@wharfie/shared';
 import { describe, expect, test } from 'vitest';
-import { isLocal, parseUpstreams, Upstreams, type Upstream } from './upstreams.js';
+import { isLocal, isUnreachable, parseUpstreams, Upstreams, type Upstream } from './upstreams.js';
 
 const listen = { host: '127.0.0.1', port: 5001 };
 
@@ -30,6 +30,21 @@ describe('the registries', () => {
     ['http://127.example.org:1', false],
   ])('at %s are on this machine: %s', (url, local) => {
     expect(parseUpstreams(url, listen).map(isLocal)).toEqual([local]);
+  });
+
+  test.each([
+    ['cannot be found', 'http://nowhere.invalid:1'],
+    ['do not listen', 'http://localhost:1'],
+    ['have no socket', 'unix:/nowhere/r.sock'],
+  ])('that %s were sent nothing', async (_, url) => {
+    const upstreams = new Upstreams(parseUpstreams(url, listen));
+    const failed = await upstreams.get('/', {}, AbortSignal.timeout(10_000)).catch((error: unknown) => error);
+    upstreams.close();
+    expect(isUnreachable(failed)).toBe(true);
+  });
+
+  test('that fall silent within a request may have acted on it', () => {
+    expect(isUnreachable(Object.assign(new Error(), { code: 'ETIMEDOUT', syscall: 'read' }))).toBe(false);
   });
 
   test.each(['', 'a:5001', 'ftp://a', 'http://a/path', 'http://a?x', 'http://user@a', 'http://a,', 'unix:'])(

@@ -23,21 +23,12 @@ export interface Upstream {
   socketPath?: string;
 }
 
-/** Connections that could not be made: nothing of the request was sent. */
-const unreachable = new Set([
-  'EACCES',
-  'EADDRNOTAVAIL',
-  'EAI_AGAIN',
-  'ECONNREFUSED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOENT',
-  'ENOTFOUND',
-  'ETIMEDOUT',
-]);
-
+/** Whether no connection could be made, so that nothing of the request was sent. */
 export function isUnreachable(error: unknown): boolean {
-  return unreachable.has((error as NodeJS.ErrnoException).code ?? '');
+  // Several addresses of one name failed, each for its own reason.
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  const { syscall } = first as NodeJS.ErrnoException;
+  return syscall === 'connect' || syscall === 'getaddrinfo';
 }
 
 class PatientAgent extends HttpAgent {

@@ -137,8 +137,24 @@ describe('the catalog', () => {
     ['answers nonsense', (_: unknown, response: Parameters<RequestListener>[1]) => response.end('nonsense')],
     ['breaks off', (incoming: IncomingMessage) => incoming.socket.destroy()],
   ])('is a 502 when the registry %s', async (_, registry) => {
-    const door = await openDoor({ registry: registry });
+    const door = await openDoor({ registry });
     const answer = await ask(door, 'GET', '/v2/_catalog', basic('eve'));
     expect(answer).toMatchObject({ status: 502, error: { code: 'UNAVAILABLE' } });
+  });
+
+  test('is refused for the reason that the registry gives', async () => {
+    const message = 'the storage of this registry does not answer; try again later';
+    const away = await openDoor({
+      registry: (_, response) => response.writeHead(503).end(JSON.stringify({ errors: [{ message }] })),
+    });
+    const unavailable = await ask(away, 'GET', '/v2/_catalog', basic('eve'));
+    expect(unavailable).toMatchObject({
+      status: 503,
+      error: { code: 'UNAVAILABLE', message: expect.stringContaining(message) as string },
+    });
+    expect(unavailable.headers['retry-after']).toBe('5');
+    const otherSecret = await openDoor({ registry: (_, response) => response.writeHead(401).end('{}') });
+    const refused = await ask(otherSecret, 'GET', '/v2/_catalog', basic('eve'));
+    expect(refused).toMatchObject({ status: 502, error: { message: expect.stringContaining('secret') as string } });
   });
 });

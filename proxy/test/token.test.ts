@@ -407,5 +407,5 @@ test('a client that leaves within its form leaves nothing in the log but its lin
   await vi.waitFor(() => {
     expect(door.log).toHaveLength(1);
   });
-  expect(door.log).toMatchObject([{ msg: 'request', kind: 'token', broken: true }]);
+  expect(door.log).toMatchObject([{ msg: 'request', kind: 'token', status: 499, broken: true }]);
 });

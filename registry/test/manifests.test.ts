@@ -141,12 +141,17 @@ describe('a manifest', () => {
   it('that is not one is refused with the reason', async () => {
     const good = JSON.parse(await imageManifest(call, 'a')) as Record<string, unknown>;
     const config = good['config'] as object;
+    const text = (more: object) => JSON.stringify({ ...good, ...more });
     const cases: [string, string | object, string?][] = [
       ['no JSON', 'nope'],
       ['an array', '[]'],
       ['null', 'null'],
       ['a byte order mark', `\uFEFF${JSON.stringify(good)}`],
       ['deep nesting', '['.repeat(100_000)],
+      ['deep nesting that ends', text({ nested: [] }).replace('[]', '['.repeat(200) + ']'.repeat(200))],
+      ['a name that stands there twice', text(good).replace('{', '{"config":{},')],
+      ['a name that stands there twice, written in two ways', text(good).replace('{', '{"confi\\u0067" : {},')],
+      ['a name that stands twice in a layer', text(good).replace('"size"', '"size":1,"size"')],
       ['no schemaVersion', { ...good, schemaVersion: undefined }],
       ['another schemaVersion', { ...good, schemaVersion: 3 }],
       ['another type inside', good, mediaTypes.dockerManifest],
@@ -191,6 +196,15 @@ describe('a manifest', () => {
       expect(await response.text()).toContain('schema 1');
     }
     expect((await call('GET', '/v2/a/manifests/bad')).status).toBe(404);
+  });
+
+  it('may say what it likes where names are its own', async () => {
+    const annotations = '{"a":"{\\"a\\":1,\\"a\\":2}","A":"\\\\","b":"x\\":","__proto__":"p"}';
+    const subject = { mediaType: mediaTypes.ociManifest, digest: sha256('told of'), size: 3 };
+    const manifest = await imageManifest(call, 'refs', { subject, nested: [{ a: 1 }, { a: 1 }, [{ a: [] }]] });
+    const body = manifest.replace('{', `{"annotations":${annotations},`);
+    expect((await putManifest(call, 'refs', sha256(body), body)).status).toBe(201);
+    expect(await (await call('GET', `/v2/refs/referrers/${subject.digest}`)).text()).toContain(annotations);
   });
 
   it('may have 4 MiB, and not a byte more', async () => {

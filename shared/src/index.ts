@@ -1,5 +1,6 @@
 export * from './address-list.js';
 export * from './admin-server.js';
+export * from './answered-status.js';
 export * from './buffer-memory.js';
 export * from './buffer-pool.js';
 export * from './digest.js';

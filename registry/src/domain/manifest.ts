@@ -12,12 +12,8 @@ import { z } from 'zod';
 
 /** Largest manifest that is accepted, in bytes: the least that the specification asks for. */
 export const maxManifestSize = 4 * 1024 * 1024;
-
-export interface Descriptor {
-  mediaType: string;
-  digest: Digest;
-  size: number;
-}
+/** Lists and objects within one another; real manifests have five or so. */
+const maxNesting = 100;
 
 /** What the registry needs to know of a manifest; the bytes themselves are kept and served as they came. */
 export interface Manifest {
@@ -91,7 +87,9 @@ const indexSchema = z.looseObject({ ...common, manifests: list(descriptor).nulla
  * @throws OciError MANIFEST_INVALID saying what is wrong and where
  */
 export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest {
-  const value = parseJson(bytes);
+  const json = decode(bytes);
+  const value = parseJson(json);
+  refuseAmbiguity(json);
   const mediaType = mediaTypeOf(value, contentType?.split(';', 1)[0]?.trim().toLowerCase());
   if (isIndexMediaType(mediaType)) {
     const index = checked(indexSchema, value);
@@ -120,7 +118,7 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
  * nothing is refused here.
  */
 export function describeStored(bytes: Uint8Array): { mediaType: string; subject?: Digest } {
-  const { mediaType, schemaVersion, manifests, subject } = parseJson(bytes);
+  const { mediaType, schemaVersion, manifests, subject } = parseJson(decode(bytes));
   const named = parseDigest(String((subject as { digest?: unknown } | null | undefined)?.digest));
   const guessed =
     schemaVersion === 1 ? schema1MediaTypes[1] : manifests === undefined ? mediaTypes.ociManifest : mediaTypes.ociIndex;
@@ -130,16 +128,45 @@ export function describeStored(bytes: Uint8Array): { mediaType: string; subject?
   };
 }
 
-function parseJson(bytes: Uint8Array): Record<string, unknown> {
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw invalid('the manifest is not UTF-8');
+  }
+}
+
+function parseJson(json: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    value = JSON.parse(json);
   } catch {
-    throw invalid('the manifest is not JSON in UTF-8');
+    throw invalid('the manifest is not JSON');
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw invalid('the manifest is not a JSON object');
   return value as Record<string, unknown>;
+}
+
+/**
+ * Refuses valid JSON that readers take differently: of a name that stands twice in an object some take the first and some
+ * the last (RFC 8259, section 4), and where lists and objects lie too deep within one another some give up.
+ */
+function refuseAmbiguity(json: string): void {
+  const open: Set<string>[] = [];
+  // Strings, with the colon where they are names, and what opens and closes lists and objects.
+  for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*:)?|[[\]{}]/g)) {
+    if (token === '{' || token === '[') {
+      if (open.push(new Set()) > maxNesting)
+        throw invalid(`the manifest is nested more than ${maxNesting} levels deep`);
+    } else if (token === '}' || token === ']') {
+      open.pop();
+    } else if (token.endsWith(':')) {
+      const name = JSON.parse(token.slice(0, -1)) as string;
+      if (open.at(-1)?.has(name)) throw invalid(`"${name}" stands twice in one object`);
+      open.at(-1)?.add(name);
+    }
+  }
 }
 
 /**

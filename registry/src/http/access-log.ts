@@ -1,5 +1,5 @@
 import type { Logger } from '@wharfie/shared';
-import { Counter, Histogram } from '@wharfie/shared';
+import { Counter, Histogram, answeredStatus } from '@wharfie/shared';
 import type { Exchange, RefusedExchange } from './exchange.js';
 
 const requests = new Counter({
@@ -32,9 +32,10 @@ export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Log
     const route = 'route' in exchange ? exchange.route : undefined;
     const [access] = route?.access ?? [];
     const kind = route?.kind ?? 'none';
+    const status = answeredStatus(response);
     const milliseconds = Math.round((performance.now() - start) * 10) / 10;
     const [bytesIn, bytesOut] = [socket.bytesRead - readBefore, socket.bytesWritten - writtenBefore];
-    requests.inc({ kind, method, status: response.statusCode });
+    requests.inc({ kind, method, status });
     seconds.observe({ kind, method }, milliseconds / 1000);
     bytes.inc({ direction: 'in' }, bytesIn);
     bytes.inc({ direction: 'out' }, bytesOut);
@@ -44,14 +45,14 @@ export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Log
       method,
       kind,
       ...(access?.type === 'repository' ? { repository: access.name, action: access.actions.join() } : {}),
-      status: response.statusCode,
+      status,
       bytesIn,
       bytesOut,
       milliseconds,
       // The proxy left before the answer was complete.
       ...(response.writableFinished ? {} : { broken: true }),
     };
-    if (response.statusCode >= 500) logger.warn(line, 'request');
+    if (status >= 500) logger.warn(line, 'request');
     else logger.info(line, 'request');
   });
 }
