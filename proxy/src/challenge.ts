@@ -1,4 +1,4 @@
-import { repositoryAccess, type Access } from '@wharfie/shared';
+import { formatListenAddress, repositoryAccess, type Access } from '@wharfie/shared';
 import { allowsAnonymous } from './access/decide.js';
 import type { Policy } from './access/policy.js';
 import { bearerToken } from './authenticate.js';
@@ -41,6 +41,6 @@ function problem(exchange: Exchange): string[] {
 
 function tokenAddress({ request, client }: Exchange, publicUrl: string | undefined): string {
   if (publicUrl !== undefined) return `${publicUrl.replace(/\/+$/, '')}${tokenPath}`;
-  const { localAddress = '', localPort = '' } = request.socket;
-  return `${client.protocol}://${client.host ?? `${localAddress}:${localPort}`}${tokenPath}`;
+  const { localAddress: host = '', localPort: port = 0 } = request.socket;
+  return `${client.protocol}://${client.host ?? formatListenAddress({ host, port })}${tokenPath}`;
 }

@@ -79,6 +79,8 @@ describe('the challenge', () => {
       expect(headers['www-authenticate']).toContain(`realm="http://127.0.0.1:${door.port}/token"`);
     }
     expect(await heard(write(door, 'GET /v2/ HTTP/1.0\r\n\r\n'))).toContain(`realm="http://127.0.0.1:${door.port}/`);
+    door.server.once('connection', (socket) => Object.defineProperty(socket, 'localAddress', { value: '::1' }));
+    expect(await heard(write(door, 'GET /v2/ HTTP/1.0\r\n\r\n'))).toContain(`realm="http://[::1]:${door.port}/`);
   });
 
   test('says what is wrong with a token', async () => {

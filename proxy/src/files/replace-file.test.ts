@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,5 +63,14 @@ describe('replacing files', () => {
     await writeFile(path, Buffer.from('m\xfcller:x', 'latin1'));
     await expect(editFile(path, () => 'two')).rejects.toThrow(/not UTF-8/);
     expect(await readFile(path, 'latin1')).toBe('m\xfcller:x');
+  });
+
+  it('says so when another command had reason to take the lock over', async () => {
+    const heldUp = editFile(path, () => {
+      rmSync(`${path}.lock`, { recursive: true });
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 6_000);
+      return 'two';
+    });
+    await expect(heldUp).rejects.toThrow(/another command may have changed it/);
   });
 });

@@ -53,20 +53,23 @@ export async function replaceFile(path: string, content: string): Promise<void> 
 }
 
 /**
- * Runs `work` while no other command holds the lock of `path`, a folder `path.lock`. A lock whose holder died is taken
- * over after ten seconds.
+ * Runs `work` while no other command holds the lock of `path`, a folder `path.lock`. A lock whose holder died, or was
+ * held up, is taken over after ten seconds.
  */
-export async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   const retries = { retries: 60, factor: 1.2, minTimeout: 20, maxTimeout: 250 };
-  const release = await lock(path, { realpath: false, retries }).catch((error: unknown) => {
+  let lost: Error | undefined;
+  const onCompromised = (error: Error) => {
+    lost = error;
+  };
+  const release = await lock(path, { realpath: false, retries, onCompromised }).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw error;
     throw new Error(`${path} is being changed by another command: try again when that one is done`, { cause: error });
   });
-  try {
-    return await work();
-  } finally {
-    await release();
-  }
+  const result = await work().finally(() => (lost ? undefined : release()));
+  if (!lost) return result;
+  const message = `${path}: another command may have changed it while this one was held up: look what is in it now`;
+  throw new Error(message, { cause: lost });
 }
 
 async function readText(path: string): Promise<string | undefined> {
