@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { mediaTypes, repositoryAccess } from '@wharfie/shared';
 import type { Client, Registry } from './harness.js';
 import {
@@ -235,6 +237,27 @@ describe('a manifest', () => {
     if (response) expect(response.status).toBe(413);
     expect(sent).toBeLessThan(256 * 1024 * 1024);
     expect((await call('GET', '/v2/')).status).toBe(200);
+  });
+
+  it('whose end does not come is held within bounds', async () => {
+    const head = `PUT /v2/a/manifests/slow HTTP/1.1\r\nHost: x\r\nAuthorization: ${token([repositoryAccess('a', 'push')])}\r\n`;
+    const sockets = Array.from({ length: 40 }, (_, index) => {
+      const socket = connect(registry.port, '127.0.0.1');
+      // With and without its length, and in very small pieces.
+      const [framing, piece] =
+        index % 2 === 0
+          ? ['Content-Length: 4194304', 'x'.repeat(4_194_303)]
+          : ['Transfer-Encoding: chunked', '1\r\nx\r\n'.repeat(1000)];
+      socket.on('error', () => undefined).write(`${head}${framing}\r\n\r\n${piece}`);
+      return socket;
+    });
+    const refused = sockets.map((socket) => once(socket, 'data').then(([data]: [Buffer]) => data.toString()));
+    expect(await Promise.race(refused)).toMatch(/^HTTP\/1.1 503 [^]*too many manifests/);
+    for (const socket of sockets) socket.destroy();
+    await vi.waitFor(async () => {
+      const body = await imageManifest(call, 'a');
+      expect((await putManifest(call, 'a', 'after', body)).status).toBe(201);
+    });
   });
 
   it('is deleted by tag as a tag, by digest with every tag, once', async () => {

@@ -1,17 +1,31 @@
 import type { IncomingMessage } from 'node:http';
 import { OciError, buffersPassed } from '@wharfie/shared';
 
-/** The bytes of a body of at most `limit`, as they came. @throws OciError MANIFEST_TOO_LARGE without reading on */
+/** All bodies that are being read together, in bytes: their ends may be long in coming. */
+const mostReserved = 128 * 1024 * 1024;
+let reserved = 0;
+
+/**
+ * The bytes of a body of at most `limit`, as they came.
+ * @throws OciError MANIFEST_TOO_LARGE without reading on, UNAVAILABLE when too many others are being read
+ */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
-  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of keptOpen(request)) {
-    size += chunk.length;
-    if (size > limit) throw tooLarge(limit);
-    chunks.push(chunk);
+  const most = Number(request.headers['content-length'] ?? limit);
+  if (most > limit) throw tooLarge(limit);
+  if (reserved + most > mostReserved) throw tooMany();
+  reserved += most;
+  try {
+    // One piece, however small those are that come; memory is taken only as it fills.
+    const body = Buffer.allocUnsafeSlow(most);
+    let size = 0;
+    for await (const chunk of keptOpen(request)) {
+      if (size + chunk.length > most) throw tooLarge(limit);
+      size += chunk.copy(body, size);
+    }
+    return size === most ? body : Buffer.from(body.subarray(0, size));
+  } finally {
+    reserved -= most;
   }
-  return Buffer.concat(chunks);
 }
 
 /** The pieces of a body. Unlike the request itself, it leaves the connection open when its reader stops early. */
@@ -20,6 +34,11 @@ export async function* keptOpen(request: IncomingMessage): AsyncGenerator<Buffer
     buffersPassed(chunk.length);
     yield chunk;
   }
+}
+
+function tooMany(): OciError {
+  const message = 'too many manifests are being sent at this moment; try again in a few seconds';
+  return new OciError('UNAVAILABLE', message, undefined, { 'Retry-After': '5' });
 }
 
 function tooLarge(limit: number): OciError {
