@@ -189,3 +189,22 @@ test('pipelined requests take turns', async () => {
   });
   expect(answers).toHaveLength(4);
 });
+
+test.each([
+  ['has not begun', false],
+  ['has begun', true],
+])('nonsense behind a pull whose answer %s ends the connection without a word', async (_, begun) => {
+  const door = await openDoor({
+    registry: (_, response) => {
+      response.writeHead(200, { 'Content-Length': 5 });
+      if (begun) response.write('he');
+    },
+  });
+  const socket = dial(door);
+  const said = heard(socket);
+  const pullBegins = begun ? once(socket, 'data') : once(door.registry, 'request');
+  socket.write(`GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`);
+  await pullBegins;
+  socket.write('nonsense\r\n\r\n');
+  expect((await said).split('\r\n\r\n')[1]).toBe(begun ? 'he' : undefined);
+});

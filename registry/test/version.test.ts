@@ -17,13 +17,15 @@ afterAll(() => app.close());
 
 describe('GET /v2/', () => {
   it('says that this is a registry, to whom the proxy vouches for', async () => {
-    await request(server)
+    const { headers } = await request(server)
       .get('/v2/')
       .set('authorization', token([]))
       .expect(200, {})
       .expect('content-type', /^application\/json/)
       .expect('docker-distribution-api-version', 'registry/2.0');
-    await request(server).head('/v2/').set('authorization', token([])).expect(200);
+    const head = await request(server).head('/v2/').set('authorization', token([])).expect(200);
+    const date: unknown = expect.any(String);
+    expect(head.headers).toEqual({ ...headers, date, 'x-request-id': date });
   });
 
   it.each([

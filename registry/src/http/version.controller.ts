@@ -11,7 +11,7 @@ export class VersionController {
 
   @Head()
   @Header('Content-Type', 'application/json')
-  head(): void {
-    // The headers are the answer.
+  head(): string {
+    return this.get();
   }
 }
