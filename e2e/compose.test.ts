@@ -219,8 +219,8 @@ describeWith(['root', 'docker', 'compose', 'distribution'], 'docker compose', ()
 
   it('serves a folder of this machine that distribution filled', async () => {
     const images = join(folder, 'images');
-    const distribution = await Distribution.start(images);
-    const manifest = await pushImage((method, path, init) => distribution.call(method, path, init), 'old/app', '1');
+    const distribution = await Distribution.start(`filesystem: {rootdirectory: ${images}}`);
+    const manifest = await pushImage(distribution.call, 'old/app', '1');
     await distribution.stop();
     await must('chown', ['-R', '1000:1000', images]);
     await must('chmod', ['a+x', folder]);

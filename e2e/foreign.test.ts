@@ -26,8 +26,8 @@ describeWith(['distribution'], 'before a registry that is not ours', () => {
   let wharfie: Wharfie;
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'wharfie-foreign-'));
-    registry = await Distribution.start(root);
-    wharfie = await Wharfie.start({ env: { WHARFIE_REGISTRY_URL: registry.url } });
+    registry = await Distribution.start(`filesystem: {rootdirectory: ${root}}`);
+    wharfie = await Wharfie.start({ env: { WHARFIE_REGISTRY_URL: `http://${registry.address}` } });
     await wharfie.addUser('bob', 'bobs password');
     await wharfie.writeAccess(access);
   });

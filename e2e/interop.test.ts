@@ -30,7 +30,7 @@ describeWith(['distribution'], 'distribution 2.8.2 on the same folder at the sam
   beforeAll(async () => {
     wharfie = await Wharfie.start();
     root = join(wharfie.data, 'registry');
-    distribution = await Distribution.start(root);
+    distribution = await Distribution.start(`filesystem: {rootdirectory: ${root}}`);
   });
   afterAll(async () => {
     await distribution.stop();
@@ -162,7 +162,7 @@ describeWith(['distribution'], 'distribution 2.8.2 on the same folder at the sam
       await served(call, their, ['tag', digestOf(their.body)]);
     }
 
-    await distribution.collectGarbage(false);
+    await distribution.collectGarbage();
     for (const call of [ours, theirs]) await served(call, own, ['tag', digestOf(own.body), sha512(own.body)]);
     // It marks the sha512 and sweeps the sha256 that the bytes lie under: the image cannot be pulled any more, from nobody.
     const lost = `/v2/${their.repository}/blobs/${sha512(their.layer)}`;
@@ -197,7 +197,7 @@ describeWith(['distribution'], 'distribution 2.8.2 on the same folder at the sam
     };
     const before = await blobs();
 
-    await distribution.collectGarbage(false);
+    await distribution.collectGarbage();
     expect(before - (await blobs())).toBeGreaterThanOrEqual(1);
     expect((await ours('GET', `/v2/${repository}/blobs/${unlinked}`)).status).toBe(404);
     expect(await pullImage(ours, repository, 'kept')).toBe(kept);

@@ -4,41 +4,56 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from './free-port.mjs';
+import type { Call } from './images.js';
 import { must } from './run.js';
+import { cleanEnvironment } from './wharfie.js';
 
-/** Debian's docker-registry, that is distribution 2.8.2, on a folder that Wharfie may use at the same time. */
+/** Debian's docker-registry, that is distribution 2.8.2, on a storage that Wharfie may use at the same time. */
 export class Distribution {
   private constructor(
-    readonly url: string,
+    readonly address: string,
     private readonly child: ChildProcess,
     private readonly folder: string,
   ) {}
 
-  static async start(root: string): Promise<Distribution> {
+  /** @param storage its configuration, such as `filesystem: {rootdirectory: /a/folder}` */
+  static async start(storage: string): Promise<Distribution> {
     const folder = await mkdtemp(join(tmpdir(), 'distribution-'));
-    const port = await freePort();
+    const address = `127.0.0.1:${await freePort()}`;
     const config = [
       'version: 0.1',
       'log: {level: error}',
       'storage:',
-      `  filesystem: {rootdirectory: ${root}}`,
+      `  ${storage}`,
       '  delete: {enabled: true}',
-      `http: {addr: "127.0.0.1:${port}", secret: tests}`,
+      '  redirect: {disable: true}',
+      `http: {addr: "${address}", secret: tests}`,
     ].join('\n');
     await writeFile(join(folder, 'config.yml'), config);
-    const child = spawn('docker-registry', ['serve', join(folder, 'config.yml')], { stdio: 'ignore' });
-    const distribution = new Distribution(`http://127.0.0.1:${port}`, child, folder);
-    while (!(await distribution.call('GET', '/v2/').catch(() => undefined)))
+    const child = spawn('docker-registry', ['serve', join(folder, 'config.yml')], {
+      env: cleanEnvironment(),
+      stdio: 'ignore',
+    });
+    const distribution = new Distribution(address, child, folder);
+    while (!(await distribution.call('GET', '/v2/').catch(() => undefined))) {
+      if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
+    }
     return distribution;
   }
 
-  call(method: string, path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(path.startsWith('http') ? path : this.url + path, { method, ...init });
+  readonly call: Call = (method, path, init) =>
+    fetch(path.startsWith('http') ? path : `http://${this.address}${path}`, { method, ...init });
+
+  /** A blob in one PATCH, as Docker sends it. */
+  async upload(repository: string, digest: string, blob: Uint8Array<ArrayBuffer>): Promise<Response> {
+    const begun = await this.call('POST', `/v2/${repository}/blobs/uploads/`);
+    const patched = await this.call('PATCH', begun.headers.get('location') ?? '', { body: blob });
+    return this.call('PUT', `${patched.headers.get('location') ?? ''}&digest=${digest}`);
   }
 
   /** Its garbage collector, which removes what no manifest needs; with `untagged` also manifests that no tag names. */
-  collectGarbage(untagged: boolean): Promise<string> {
+  collectGarbage(untagged = false): Promise<string> {
     return must('docker-registry', [
       'garbage-collect',
       ...(untagged ? ['--delete-untagged=true'] : []),

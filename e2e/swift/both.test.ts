@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Distribution } from '../harness/distribution.js';
 import {
   digestOf,
   expectStatus,
@@ -12,7 +13,6 @@ import {
 } from '../harness/images.js';
 import { describeWith } from '../harness/requirements.js';
 import { Wharfie } from '../harness/wharfie.js';
-import { Distribution } from './distribution.js';
 import { Swift } from './swift.js';
 
 const container = 'both';
@@ -27,7 +27,7 @@ describeWith(['swift', 'distribution'], 'docker-registry 2.8.2 on the same conta
   beforeAll(async () => {
     swift = await Swift.start();
     wharfie = await Wharfie.start({ env: swift.settings(container) });
-    distribution = await Distribution.start(swift, container);
+    distribution = await Distribution.start(swift.forDistribution(container));
   });
   afterAll(async () => {
     await distribution.stop();

@@ -6,11 +6,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { registrySettings } from '../../registry/src/settings.js';
 import { openSwift } from '../../registry/src/storage/swift/open.js';
 import { serve } from '../../registry/src/storage/swift/testing.js';
+import { Distribution } from '../harness/distribution.js';
 import { blobsOf, writeLayout } from '../harness/oci-layout.js';
 import { describeWith } from '../harness/requirements.js';
 import { must } from '../harness/run.js';
 import { Wharfie } from '../harness/wharfie.js';
-import { Distribution } from './distribution.js';
 import { Swift } from './swift.js';
 
 const signal = new AbortController().signal;
@@ -154,7 +154,7 @@ describeWith(['swift', 'skopeo'], 'with its images in Swift', () => {
 
   describeWith(['distribution'], 'beside docker-registry on one container', () => {
     it('serves what that one wrote, and has it serve what we wrote', async () => {
-      const distribution = await Distribution.start(swift, 'shared');
+      const distribution = await Distribution.start(swift.forDistribution('shared'));
       const wharfie = await start(swift.settings('shared'));
       try {
         await push(`${distribution.address}/theirs/app:v1`);

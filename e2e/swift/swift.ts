@@ -59,6 +59,11 @@ export class Swift {
     };
   }
 
+  /** The same as docker-registry has them in its configuration. */
+  forDistribution(container: string): string {
+    return `swift: {authurl: "${this.authUrl}", username: "test:tester", password: testing, container: ${container}}`;
+  }
+
   /** From now on, and until the next call. */
   async faults(...faults: Fault[]): Promise<void> {
     const file = join(this.folder, 'faults.json');

@@ -251,7 +251,7 @@ describe('a manifest', () => {
       socket.on('error', () => undefined).write(`${head}${framing}\r\n\r\n${piece}`);
       return socket;
     });
-    const refused = sockets.map((socket) => once(socket, 'data').then(([data]: [Buffer]) => data.toString()));
+    const refused = sockets.map((socket) => once(socket, 'data').then(([data]) => String(data)));
     expect(await Promise.race(refused)).toMatch(/^HTTP\/1.1 503 [^]*too many manifests/);
     for (const socket of sockets) socket.destroy();
     await vi.waitFor(async () => {

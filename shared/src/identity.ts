@@ -17,7 +17,8 @@ const issuer = 'wharfie-proxy';
 const lifetimeSeconds = 300;
 /** How long a token is handed out again: long before it ends, so that clocks may differ a little. */
 const reuseMilliseconds = 60_000;
-const clockToleranceMilliseconds = 60_000;
+/** Milliseconds by which two clocks may differ before a token of one is refused by the other. */
+export const clockTolerance = 60_000;
 /** How long a token that was found good is not looked at again. */
 const trustMilliseconds = 1_000;
 
@@ -61,7 +62,7 @@ export function identityVerifier(secret: Buffer): (token: string) => Identity {
     allowedAud: audience,
     // fast-jwt compares issuer and audience only where a token has them.
     requiredClaims: ['iss', 'aud', 'exp', 'sub', 'access'],
-    clockTolerance: clockToleranceMilliseconds,
+    clockTolerance,
   });
   const identities = new LRUCache<string, Identity>({
     max: 10_000,

@@ -1,4 +1,4 @@
-import { formatListenAddress, identitySigner, loadSecret } from '@wharfie/shared';
+import { clockTolerance, formatListenAddress, identitySigner, loadSecret } from '@wharfie/shared';
 import { access } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import type { RequestOptions } from 'node:https';
@@ -8,8 +8,6 @@ import type { Finding } from './finding.js';
 import { placeOf, send } from './send.js';
 
 const patience = 5_000;
-/** Milliseconds by which two clocks may differ before a token of one is refused by the other. */
-const clockTolerance = 60_000;
 
 /** Asks each registry for its version, as anybody and as the proxy does. */
 export async function* examineRegistries({ registries, secretFile }: ProxySettings): AsyncGenerator<Finding> {

@@ -1,4 +1,4 @@
-import { deriveKey, type Access } from '@wharfie/shared';
+import { clockTolerance, deriveKey, type Access } from '@wharfie/shared';
 import { createSigner, createVerifier } from 'fast-jwt';
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
@@ -14,7 +14,6 @@ export interface Bearer {
 
 /** Seconds that a client may use a token for; no less than the minute of the specification. */
 export const tokenLifetime = 300;
-const clockToleranceMilliseconds = 60_000;
 
 // Neither of them, nor the key, is one that the registry takes, and it is never forwarded: only the proxy reads these.
 const audience = 'wharfie';
@@ -56,7 +55,7 @@ export class ClientTokens {
       key,
       algorithms: ['HS256' as const],
       allowedIss: issuer,
-      clockTolerance: clockToleranceMilliseconds,
+      clockTolerance,
     };
     this.#verify = createVerifier({
       ...checking,

@@ -1,6 +1,7 @@
 import { isRepositoryName, type Page } from '@wharfie/shared';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { manifestsFolder, repositoriesPath } from './layout.js';
+import { listAll } from './list-all.js';
 
 /** Entries of a page when the client does not say, and the most that it gets. */
 const defaultSize = 100;
@@ -52,12 +53,7 @@ export class Catalog {
   }
 
   async *#folders(folder: string, after: string, signal: AbortSignal): AsyncGenerator<string> {
-    for (let last = after; ;) {
-      const names = await this.storage.list(folder, last, batch, signal);
-      yield* names.filter((name) => !name.startsWith('_'));
-      if (names.length < batch) return;
-      last = names.at(-1) ?? '';
-    }
+    for await (const name of listAll(this.storage, folder, after, batch, signal)) if (!name.startsWith('_')) yield name;
   }
 
   async #isRepository(name: string, signal: AbortSignal): Promise<boolean> {

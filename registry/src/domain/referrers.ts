@@ -3,6 +3,7 @@ import { OciError, mediaTypes, parseDigest } from '@wharfie/shared';
 import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
 import { PathNotFound } from '../storage/storage-driver.js';
 import { blobPath, referrerPath, referrersPath, referrersTag, revisionLinkPath } from './layout.js';
+import { listAll } from './list-all.js';
 import type { Manifest } from './manifest.js';
 import { maxManifestSize, parseManifest } from './manifest.js';
 import { missingAs } from './missing.js';
@@ -79,14 +80,9 @@ export class Referrers {
   }
 
   async *#stored(repository: string, subject: Digest, after: string, signal: AbortSignal): AsyncGenerator<Digest> {
-    for (let last = after; ;) {
-      const names = await this.storage.list(referrersPath(repository, subject), last, maxEntries, signal);
-      for (const name of names) {
-        const digest = parseDigest(name);
-        if (digest) yield digest;
-      }
-      if (names.length < maxEntries) return;
-      last = names.at(-1) ?? '';
+    for await (const name of listAll(this.storage, referrersPath(repository, subject), after, maxEntries, signal)) {
+      const digest = parseDigest(name);
+      if (digest) yield digest;
     }
   }
 

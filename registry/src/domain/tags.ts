@@ -2,6 +2,7 @@ import type { Digest, Page } from '@wharfie/shared';
 import { OciError, isTag } from '@wharfie/shared';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { manifestsPath, parseLink, tagLinkPath, tagLinks, tagPath, tagsPath } from './layout.js';
+import { listAll } from './list-all.js';
 import { missingAs } from './missing.js';
 
 /** Entries that one call to the storage fetches when everything is wanted. */
@@ -48,12 +49,8 @@ export class Tags {
 
   /** Every tag after `after`, in byte order. */
   async *all(repository: string, after: string, size: number, signal: AbortSignal): AsyncGenerator<string> {
-    for (let last = after; ;) {
-      const names = await this.storage.list(tagsPath(repository), last, size, signal);
-      yield* names.filter(isTag);
-      if (names.length < size) return;
-      last = names.at(-1) ?? '';
-    }
+    for await (const name of listAll(this.storage, tagsPath(repository), after, size, signal))
+      if (isTag(name)) yield name;
   }
 
   async #checkRepository(repository: string, signal: AbortSignal): Promise<void> {
