@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import type { BcryptHash, Htpasswd } from './file.js';
 import { Guesses } from './guesses.js';
+import { NobodysHashes } from './nobody.js';
 import { asApacheWrites, passwordProblem, saltOf } from './password.js';
 import { betterSalt, type Upgrade } from './upgrade.js';
 import { refuseBeside } from './waiting.js';
@@ -34,7 +35,7 @@ export class Verifier {
     maxThreads: Math.min(Math.max(availableParallelism() - 1, 1), 4),
     idleTimeout,
   });
-  #dummy: { file: Htpasswd; hash: string } | undefined;
+  readonly #nobody = new NobodysHashes();
 
   /** @param upgrade replaces weak hashes; they stay as they are without it */
   constructor(
@@ -56,7 +57,7 @@ export class Verifier {
    */
   async verify(name: string, password: string, from?: string): Promise<boolean> {
     const known = this.file.current.users.get(name)?.bcrypt;
-    const hash = known?.hash ?? this.#dummyHash();
+    const hash = known?.hash ?? this.#nobody.hashOf(name, this.file.current);
     const pair = this.#pair(name, hash, password);
     // Before the look at what is known, which would tell a guesser who has to wait that a guess was right.
     if (from !== undefined) this.guesses.refuseWhileLocked(name, from);
@@ -114,25 +115,4 @@ export class Verifier {
     const current = this.file.current.users.get(name)?.bcrypt?.hash;
     return current !== undefined && saltOf(current) === saltOf(hash);
   }
-
-  /** A hash of no password, of the commonest cost in the file, so that timing tells names from nothing. */
-  #dummyHash(): string {
-    const file = this.file.current;
-    if (this.#dummy?.file !== file) this.#dummy = { file, hash: randomHash(commonestCost(file)) };
-    return this.#dummy.hash;
-  }
-}
-
-function commonestCost({ users }: Htpasswd): number {
-  const counts = new Map<number, number>();
-  for (const { bcrypt } of users.values()) {
-    if (bcrypt) counts.set(bcrypt.cost, (counts.get(bcrypt.cost) ?? 0) + 1);
-  }
-  const [commonest] = [...counts].sort(([, a], [, b]) => b - a);
-  return commonest?.[0] ?? 10;
-}
-
-function randomHash(cost: number): string {
-  const text = randomBytes(40).toString('base64').replaceAll('+', '.').slice(0, 53);
-  return `$2y$${String(cost).padStart(2, '0')}$${text}`;
 }
