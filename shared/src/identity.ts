@@ -2,7 +2,7 @@ import { createSigner, createVerifier } from 'fast-jwt';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import { OciError } from './oci-error.js';
-import type { Access } from './permission.js';
+import { accessSchema, type Access } from './permission.js';
 import { deriveKey } from './secret.js';
 
 /** Who asks, and what this request may do: what the proxy tells the registry. */
@@ -24,9 +24,7 @@ const trustMilliseconds = 1_000;
 
 const claims = z.object({
   sub: z.string(),
-  access: z.array(
-    z.object({ type: z.enum(['repository', 'registry']), name: z.string(), actions: z.array(z.string()) }),
-  ),
+  access: z.array(accessSchema),
 });
 
 /**

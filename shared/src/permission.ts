@@ -1,3 +1,5 @@
+import { z } from 'zod';
+
 /** What may be done to a repository. */
 export type Action = 'pull' | 'push' | 'delete';
 
@@ -5,11 +7,12 @@ export type Action = 'pull' | 'push' | 'delete';
  * One entry of a token's `access` claim, as Docker's token specification has it.
  * https://distribution.github.io/distribution/spec/auth/jwt/
  */
-export interface Access {
-  type: 'repository' | 'registry';
-  name: string;
-  actions: readonly string[];
-}
+export const accessSchema = z.object({
+  type: z.enum(['repository', 'registry']),
+  name: z.string(),
+  actions: z.array(z.string()).readonly(),
+});
+export type Access = z.infer<typeof accessSchema>;
 
 /** The access that stands for pulling from every repository; no repository can have this name. */
 export const everything = '*';

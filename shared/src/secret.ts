@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { SettingsError } from './settings-error.js';
 
 /** Shortest secret accepted, in bytes: what HMAC-SHA256 can use. */
-const minBytes = 32;
+export const shortestSecret = 32;
 
 /**
  * The key that both services share, made on the first start. Both may come here at once: the file appears complete or not
@@ -30,7 +30,7 @@ async function make(path: string): Promise<Buffer> {
   const temporary = `${path}.${randomUUID()}`;
   const file = await open(temporary, 'wx', 0o600);
   try {
-    await file.writeFile(`${randomBytes(minBytes).toString('base64url')}\n`);
+    await file.writeFile(`${randomBytes(shortestSecret).toString('base64url')}\n`);
     await file.sync();
   } finally {
     await file.close();
@@ -43,10 +43,10 @@ async function make(path: string): Promise<Buffer> {
 function checked(path: string, content: Buffer | undefined): Buffer | undefined {
   if (!content) return undefined;
   const secret = Buffer.from(content.toString('latin1').trim(), 'latin1');
-  if (secret.length < minBytes) {
+  if (secret.length < shortestSecret) {
     throw new SettingsError(
       'WHARFIE_SECRET_FILE',
-      `${path} must hold at least ${minBytes} characters; remove it and a new one is made`,
+      `${path} must hold at least ${shortestSecret} characters; remove it and a new one is made`,
     );
   }
   return secret;

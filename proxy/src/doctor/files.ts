@@ -1,3 +1,4 @@
+import { shortestSecret } from '@wharfie/shared';
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { parsePolicy, unknownNames } from '../access/policy.js';
 import { dataFiles } from '../first-start.js';
@@ -37,7 +38,8 @@ export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncG
     return { value: policy, text: counted(policy.rules.length, 'rule'), warnings: [...policy.warnings, ...strangers] };
   });
   yield* examineFile('secret', secretFile, (text) => {
-    if (text.trim().length < 32) throw new Error('it is shorter than 32 characters: remove it, and a new one is made');
+    if (text.trim().length < shortestSecret)
+      throw new Error(`it is shorter than ${shortestSecret} characters: remove it, and a new one is made`);
     return { value: undefined, text: 'it is long enough', warnings: [] };
   });
 }

@@ -1,4 +1,4 @@
-import { clockTolerance, deriveKey, type Access } from '@wharfie/shared';
+import { accessSchema, clockTolerance, deriveKey, type Access } from '@wharfie/shared';
 import { createSigner, createVerifier } from 'fast-jwt';
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
@@ -23,9 +23,7 @@ const issuer = 'wharfie-token';
 const account = { sub: z.string(), password: z.string().optional() };
 const accessClaims = z.object({
   ...account,
-  access: z.array(
-    z.object({ type: z.enum(['repository', 'registry']), name: z.string(), actions: z.array(z.string()) }),
-  ),
+  access: z.array(accessSchema),
 });
 const refreshClaims = z.object(account);
 
