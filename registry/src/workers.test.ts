@@ -87,12 +87,16 @@ it('a worker that cannot be started leaves the registry to go on without it', as
 });
 
 it('a worker that is killed leaves the connections that wait for it', async () => {
-  // It takes nothing, not even the first.
-  const script = scriptOf('Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);');
+  // It says that it is ready, and takes nothing, not even the first.
+  const script = scriptOf(
+    "process.send('ready', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)); process.on('message', () => 0);",
+  );
   const children: ReturnType<typeof fork>[] = [];
+  const ready: Promise<unknown>[] = [];
   const { served, sockets, lines } = await connected(60, () => {
     const child = fork(script);
     children.push(child);
+    ready.push(once(child, 'message'));
     return child;
   });
   let closed = 0;
@@ -100,6 +104,7 @@ it('a worker that is killed leaves the connections that wait for it', async () =
   await vi.waitFor(() => {
     expect(children).toHaveLength(3);
   });
+  await Promise.all(ready);
   for (const child of children) child.kill('SIGKILL');
   await vi.waitFor(() => {
     expect(served.length + closed).toBe(60);
@@ -108,9 +113,20 @@ it('a worker that is killed leaves the connections that wait for it', async () =
   expect(lines.join('')).toContain('a worker died');
 });
 
+it('a worker that cannot open its storage leaves all connections that came while it tried', async () => {
+  const script = scriptOf("process.on('message', () => 0); setTimeout(() => process.exit(1), 1000);");
+  const { served, lines } = await connected(60, () => fork(script));
+  await vi.waitFor(() => {
+    expect(served).toHaveLength(60);
+  }, 15_000);
+  expect(lines.join('')).toContain('a worker died');
+});
+
 it('a worker that is killed takes nothing of its counters along', async () => {
   const metrics = JSON.stringify(await said(5, 100));
-  const script = scriptOf(`process.on('message', (m) => m === 'stop' ? process.exit() : process.send(${metrics}));`);
+  const script = scriptOf(
+    `process.on('message', (m) => m === 'stop' ? process.exit() : process.send(${metrics})); process.send('ready');`,
+  );
   const children: ReturnType<typeof fork>[] = [];
   const { workers } = await connected(12, () => {
     const child = fork(script);

@@ -30,11 +30,16 @@ export function spread(
 ): Workers {
   const summed = new SummedMetrics();
   const children: ChildProcess[] = [];
+  /** Those that have opened their storage. */
+  const ready = new Set<ChildProcess>();
   let open = 0;
   let next = 0;
   let closing = false;
 
-  /** Connections on their way to a worker. Node sends one when the one before was taken, and forgets them when it dies. */
+  /**
+   * Connections on their way to a worker, which gets them when it is ready. Node sends one when the one before was taken,
+   * and forgets them when the worker dies.
+   */
   const waiting = new Map<Socket, ChildProcess>();
 
   const addChild = (): void => {
@@ -46,7 +51,12 @@ export function spread(
     if (child.pid === undefined) return;
     children.push(child);
     logger.info({ worker: child.pid }, 'a worker more');
+    child.once('message', () => {
+      ready.add(child);
+      for (const [socket, worker] of waiting) if (worker === child) give(socket, child);
+    });
     child.once('exit', (code, signal) => {
+      ready.delete(child);
       children.splice(children.indexOf(child), 1);
       summed.ended(child);
       for (const [socket, worker] of waiting) if (worker === child) takeHere(socket);
@@ -62,6 +72,17 @@ export function spread(
     own.emit('connection', socket);
     socket.resume();
   };
+  const give = (socket: Socket, child: ChildProcess): void => {
+    // Kept open here until it is sent: a connection that Node were to close would stay open for ever if the worker dies.
+    child.send('connection', socket, { keepOpen: true }, (error) => {
+      if (!waiting.has(socket)) return;
+      if (error) takeHere(socket);
+      else {
+        waiting.delete(socket);
+        socket.destroy();
+      }
+    });
+  };
   const port = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
     if (open < alone || workers === 1) {
       takeHere(socket);
@@ -70,27 +91,19 @@ export function spread(
     if (children.length < workers - 1) addChild();
     next = (next + 1) % (children.length + 1);
     const child = children[next];
-    // A worker that is starting or dying gets nothing: the socket stays with whoever can serve it.
+    // A worker that is dying gets nothing more.
     if (child?.connected !== true) takeHere(socket);
     else {
       waiting.set(socket, child);
-      // Kept open here until it is sent: a connection that Node were to close would stay open for ever if the worker dies.
-      child.send('connection', socket, { keepOpen: true }, (error) => {
-        if (!waiting.has(socket)) return;
-        if (error) takeHere(socket);
-        else {
-          waiting.delete(socket);
-          socket.destroy();
-        }
-      });
+      if (ready.has(child)) give(socket, child);
     }
   });
   return {
     port,
     metrics: async () => {
-      const asked = children.map(async (child) => {
+      const asked = [...ready].map(async (child) => {
         const metrics = await metricsOf(child);
-        if (metrics && children.includes(child)) summed.remember(child, metrics);
+        if (metrics && ready.has(child)) summed.remember(child, metrics);
       });
       await Promise.all(asked);
       return summed.with(await register.getMetricsAsJSON());
@@ -123,7 +136,6 @@ export async function work(settings: RegistrySettings, logger: Logger): Promise<
   // The terminal's Ctrl-C reaches every process; only the first decides.
   process.on('SIGINT', ignore).on('SIGTERM', ignore);
   collectProcessMetrics();
-  // Connections that come while the storage is being opened wait for it.
   const serving = serve(settings, logger);
   const stop = (): void => {
     void serving.then((running) => running.close(settings.drain)).then(() => process.exit(0));
@@ -139,6 +151,7 @@ export async function work(settings: RegistrySettings, logger: Logger): Promise<
   });
   process.once('disconnect', stop);
   await serving;
+  process.send?.('ready');
 }
 
 function ignore(): void {
