@@ -157,6 +157,12 @@ describeWith(['swift', 'keystone'], 'a Swift behind Keystone, both with a certif
     ['no rights', 'OS_CONTAINER', () => ({ OS_USERNAME: 'guest' }), /403.*rights/],
     ['no project', 'OS_PROJECT_NAME', () => ({ OS_PROJECT_NAME: '' }), /missing/],
     ['no authority', 'OS_CACERT', () => ({ OS_CACERT: '' }), /certificate/],
+    [
+      'a name that its certificate is not for',
+      'OS_AUTH_URL',
+      () => ({ OS_AUTH_URL: keystone.url.replace('127.0.0.1', 'localhost') }),
+      /not match certificate.*use a name/,
+    ],
     ['no file of authorities', 'OS_CACERT', () => ({ OS_CACERT: '/nowhere.pem' }), /ENOENT/],
     ['a file without a certificate', 'OS_CACERT', () => ({ OS_CACERT: keystone.key }), /certificate/],
     ['a version that Keystone has no more', 'OS_AUTH_URL', () => ({ OS_AUTH_VERSION: '2' }), /404/],

@@ -107,6 +107,7 @@ describe('settings', () => {
     ['WHARFIE_PUBLIC_URL', 'https://user:password@example.org'],
     ['WHARFIE_ADMIN_USER', 'a:b'],
     ['WHARFIE_STORAGE_PREFIX', '..'],
+    ['WHARFIE_STORAGE_PREFIX', 'ü'.repeat(201)],
     ['WHARFIE_STORAGE_PREFIX', 'a/./b'],
     ['OS_CONTAINER', '..'],
   ])('name the variable that is wrong, and what would be right: %s=%s', (variable, value) => {

@@ -22,7 +22,11 @@ const yesOrNo = z
 export const swiftTable = {
   storagePrefix: {
     variables: ['WHARFIE_STORAGE_PREFIX', 'REGISTRY_STORAGE_SWIFT_ROOTDIRECTORY', 'REGISTRY_STORAGE_SWIFT_PREFIX'],
-    schema: z.string().regex(noDots, mustNotBeDots),
+    // Swift takes names of 1024 bytes, of which ours need 600.
+    schema: z
+      .string()
+      .regex(noDots, mustNotBeDots)
+      .refine((prefix) => Buffer.byteLength(prefix) <= 400, 'must be of 400 bytes at most'),
     fallback: '',
     description: 'Swift: what stands before every name in the container',
   },

@@ -258,7 +258,7 @@ function delayOf(retryAfter: string): number {
 
 function mayPass(error: Error): boolean {
   return (
-    (error instanceof SwiftUnreachable && !error.untrusted) ||
+    (error instanceof SwiftUnreachable && error.flaw === undefined) ||
     (error instanceof SwiftRefused && passing.has(error.status))
   );
 }

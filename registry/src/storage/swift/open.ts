@@ -11,7 +11,7 @@ import { SwiftDriver } from './driver.js';
 import { Names } from './names.js';
 import { putSmall, remove } from './objects.js';
 import { installKey } from './temp-url.js';
-import { NoEndpoint, SwiftRefused, SwiftUnreachable, type Login } from './session.js';
+import { LoginRefused, NoEndpoint, SwiftRefused, SwiftUnreachable, type Login } from './session.js';
 
 /** What a cluster allows unless it says otherwise. */
 const usual = { maxFileSize: 5 * 1024 ** 3, manifestEntries: 1000 };
@@ -35,7 +35,7 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
     await openContainer(client, settings, signal);
     const info = (await client.info(signal)) as Info | undefined;
     const key = settings.swiftRedirect ? await urlKey(settings) : undefined;
-    if (key !== undefined) await installKey(client, key, info?.tempurl?.allowed_digests, signal);
+    if (key !== undefined) await installKey(client, key, info && (info.tempurl?.allowed_digests ?? []), signal);
     return new SwiftDriver(client, settings.storagePrefix, limits(info), key);
   } catch (error) {
     await client.close();
@@ -136,26 +136,33 @@ async function certificates(file: string | undefined): Promise<string | undefine
   }
 }
 
+const remedies = {
+  untrusted: { variable: 'OS_CACERT', remedy: 'set it to the certificate (PEM) of the authority that signed it' },
+  'another name': { variable: 'OS_AUTH_URL', remedy: 'use a name or address that the certificate is for' },
+  none: { variable: 'OS_AUTH_URL', remedy: 'begin it with http://, or use the port of https' },
+};
+
 /** Names the variable that is most likely wrong. */
 function asSettingsError(error: Error, settings: RegistrySettings): SettingsError {
   const cause = error instanceof StorageUnavailable ? (error.cause as Error) : error;
   const { message } = cause;
   if (cause instanceof NoEndpoint) {
+    const unscoped = settings.osProjectName === undefined && settings.osProjectId === undefined;
+    if (cause.missing === 'service' && unscoped && !hasCredential(settings))
+      return new SettingsError('OS_PROJECT_NAME', `${message}; set it to the project that the container belongs to`);
     const variables = { service: 'OS_AUTH_URL', region: 'OS_REGION_NAME', interface: 'OS_INTERFACE' };
     return new SettingsError(variables[cause.missing], message);
   }
-  if (cause instanceof SwiftUnreachable && cause.untrusted)
-    return new SettingsError(
-      'OS_CACERT',
-      `${message}; set it to the certificate (PEM) of the authority that signed it`,
-    );
-  if (cause instanceof SwiftRefused && message.startsWith('the login') && cause.status === 401) {
+  if (cause instanceof SwiftUnreachable && cause.flaw) {
+    const { variable, remedy } = remedies[cause.flaw];
+    return new SettingsError(variable, `${message}; ${remedy}`);
+  }
+  if (cause instanceof LoginRefused && cause.status === 401) {
     return hasCredential(settings)
       ? new SettingsError('OS_APPLICATION_CREDENTIAL_SECRET', `${message}; check the credential and its secret`)
       : new SettingsError('OS_PASSWORD', `${message}; check user, password, project and their domains`);
   }
-  if (cause instanceof SwiftRefused && message.startsWith('the login'))
-    return new SettingsError('OS_AUTH_URL', `${message}; check address and version`);
+  if (cause instanceof LoginRefused) return new SettingsError('OS_AUTH_URL', `${message}; check address and version`);
   if (cause instanceof SwiftRefused && cause.status === 404)
     return new SettingsError('OS_CONTAINER', `${message}; this account does not exist, or may not make containers`);
   if (cause instanceof SwiftRefused && cause.status < 500)

@@ -10,7 +10,7 @@ export interface Session {
   expires: number | undefined;
 }
 
-/** Logs in. @throws SwiftRefused when the credentials are not accepted, SwiftUnreachable when nobody answers */
+/** Logs in. @throws LoginRefused when the credentials are not accepted, SwiftUnreachable when nobody answers */
 export type Login = (dispatcher: Dispatcher, signal: AbortSignal) => Promise<Session>;
 
 /** Swift, or who guards it, answered, and the answer is no. */
@@ -26,19 +26,28 @@ export class SwiftRefused extends Error {
   }
 }
 
+/** It was the login that was answered so. */
+export class LoginRefused extends SwiftRefused {}
+
 /** There was no whole answer. */
 export class SwiftUnreachable extends Error {
   override readonly name = 'SwiftUnreachable';
-  /** The server's certificate is not one that we trust. */
-  readonly untrusted: boolean;
+  /** What is wrong with the TLS of the other side, which no other try will mend. */
+  readonly flaw: 'untrusted' | 'another name' | 'none' | undefined;
 
   constructor(what: string, cause: unknown) {
-    const { message, code } = cause as { message?: string; code?: string };
-    super(`${what} got no answer: ${message !== undefined && message !== '' ? message : (code ?? 'unknown reason')}`, {
-      cause,
-    });
-    this.untrusted = /CERT|UNABLE_TO_VERIFY|TLS/.test(code ?? '');
+    const { message = '', code = 'unknown reason' } = cause as { message?: string; code?: string };
+    const flaw = flawOf(code);
+    const reason = flaw === 'none' ? 'what listens there does not speak TLS' : plain(message) || code;
+    super(`${what} got no answer: ${reason}`, { cause });
+    this.flaw = flaw;
   }
+}
+
+function flawOf(code: string): SwiftUnreachable['flaw'] {
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'none';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'another name';
+  return /CERT|UNABLE_TO_VERIFY|TLS/.test(code) ? 'untrusted' : undefined;
 }
 
 /** Which of the endpoints in a service catalogue is meant. */
@@ -97,7 +106,7 @@ export async function ask(
   try {
     const { statusCode, headers, body } = await request(url, { ...message, dispatcher, signal });
     const text = await body.text();
-    if (statusCode >= 300) throw new SwiftRefused(statusCode, what, plain(text));
+    if (statusCode >= 300) throw new LoginRefused(statusCode, what, plain(text));
     return { headers, text };
   } catch (error) {
     signal.throwIfAborted();

@@ -24,19 +24,23 @@ export function temporaryUrl(address: string, key: string, now: number): string 
   return `${address}?temp_url_sig=${signature}&temp_url_expires=${expires}&inline`;
 }
 
-/** Lets the container accept what `key` signs. @throws SettingsError when this Swift, or this user, cannot */
+/**
+ * Lets the container accept what `key` signs.
+ * @param digests those that this Swift signs with; undefined when it does not say
+ * @throws SettingsError when this Swift, or this user, cannot
+ */
 export async function installKey(
   client: SwiftClient,
   key: string,
   digests: readonly string[] | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  const refuse = (reason: string): never => {
-    throw new SettingsError('WHARFIE_SWIFT_REDIRECT', `${reason}; unset it, or ask the operator of Swift`);
-  };
-  if (!digests?.includes('sha256')) refuse('this Swift does not take TempURLs that are signed with sha256');
+  const refusal = (reason: string) =>
+    new SettingsError('WHARFIE_SWIFT_REDIRECT', `${reason}; unset it, or ask the operator of Swift`);
+  if (!digests) throw refusal('this Swift does not say at /info whether it takes TempURLs');
+  if (!digests.includes('sha256')) throw refusal('this Swift does not take TempURLs that are signed with sha256');
   const container = await client.send({ method: 'HEAD', accept: [200, 204] }, signal);
   if (container.header(header) === key) return;
   const { status } = await client.send({ method: 'POST', headers: { [header]: key }, accept: [204, 403] }, signal);
-  if (status === 403) refuse('only who owns the account may set the key for TempURLs on the container');
+  if (status === 403) throw refusal('only who owns the account may set the key for TempURLs on the container');
 }
