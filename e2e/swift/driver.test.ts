@@ -131,6 +131,24 @@ describeWith(['swift'], 'the Swift driver', () => {
       expect(await swift.names(inUrl, 'moment/')).toEqual([]);
     });
 
+    it('purges the others when it cannot purge one', async () => {
+      const driver = await open({ WHARFIE_STORAGE_PREFIX: 'stuck' });
+      const uploads = [randomUUID(), randomUUID(), randomUUID()].sort();
+      for (const id of uploads) {
+        await driver.beginUpload(id, signal);
+        await driver.appendUpload(id, 0, pieces(content), signal);
+      }
+      await swift.faults({ method: 'DELETE', path: `segments/wharfie/${uploads[0] ?? ''}/`, status: 403 });
+      const purging = driver.purge(new Date(Date.now() + 60_000), signal);
+      await expect(purging).rejects.toThrow('2 were removed, at 1 it failed');
+      const left = await swift.names(inUrl, 'stuck/');
+      expect(left.filter((name) => !name.includes(uploads[0] ?? ''))).toEqual([]);
+      expect(left).not.toEqual([]);
+      await swift.faults();
+      await driver.purge(new Date(Date.now() + 60_000), signal);
+      expect(await swift.names(inUrl, 'stuck/')).toEqual([]);
+    });
+
     it('removes segments of what was cancelled, and of what was given up', async () => {
       const driver = await open({ WHARFIE_STORAGE_PREFIX: 'ended' });
       for (const end of ['cancel', 'purge'] as const) {

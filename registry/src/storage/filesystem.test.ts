@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -159,6 +159,21 @@ describe('filesystem', () => {
     await utimes(file, new Date(0), new Date(0));
     await driver.purge(new Date(Date.now() - 60_000), signal);
     expect(await readdir(join(root, 'wharfie', 'tmp'))).not.toContain('left');
+  });
+
+  it('purges the others when it cannot purge one', async () => {
+    const driver = await FilesystemDriver.open(root);
+    const temporary = join(root, 'wharfie', 'tmp');
+    await symlink('a loop', join(temporary, 'a loop'));
+    for (const name of ['a file', 'b file']) {
+      await writeFile(join(temporary, name), 'x');
+      await utimes(join(temporary, name), new Date(0), new Date(0));
+    }
+    const purging = driver.purge(new Date(Date.now() - 60_000), signal);
+    await expect(purging).rejects.toThrow('2 were removed, at 1 it failed');
+    await expect(purging).rejects.toMatchObject({ cause: { code: 'ELOOP' } });
+    expect(await readdir(temporary)).toEqual(['a loop']);
+    await rm(join(temporary, 'a loop'));
   });
 
   it('sees at once what another process put in the place of a small object that it remembers, or removed', async () => {

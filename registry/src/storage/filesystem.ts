@@ -9,6 +9,7 @@ import { Piscina } from 'piscina';
 import type { Tasks } from './filesystem-changes.js';
 import { attempts, hasCode, otherOffset, sizeOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
+import { purgeEach } from './purge-each.js';
 import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver, StoredFile } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
 import { writeInto } from './write-file.js';
@@ -224,17 +225,16 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   async purge(before: Date, signal: AbortSignal): Promise<number> {
-    let purged = 0;
-    for (const folder of [this.#uploads, this.#temporary]) {
-      for (const name of await readdir(folder)) {
-        signal.throwIfAborted();
-        const path = join(folder, name);
-        if ((await lastTouched(path)) >= before.getTime()) continue;
-        await rm(path, { recursive: true, force: true });
-        purged += 1;
-      }
-    }
-    return purged;
+    const folders = [this.#uploads, this.#temporary];
+    const paths = await Promise.all(
+      folders.map(async (folder) => (await readdir(folder)).map((name) => join(folder, name))),
+    );
+    const purge = async (path: string): Promise<boolean> => {
+      if ((await lastTouched(path)) >= before.getTime()) return false;
+      await rm(path, { recursive: true, force: true });
+      return true;
+    };
+    return purgeEach(paths.flat(), purge, signal);
   }
 
   close(): Promise<void> {

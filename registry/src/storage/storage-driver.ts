@@ -126,7 +126,10 @@ export interface StorageDriver {
   /** Ends an upload and removes what it kept. @throws PathNotFound */
   cancelUpload(upload: string, signal: AbortSignal): Promise<void>;
 
-  /** Removes what uploads and writes left that nobody has touched since `before`; returns how many. */
+  /**
+   * Removes what uploads and writes left that nobody has touched since `before`; returns how many.
+   * @throws Error after the rest was removed when some could not be
+   */
   purge(before: Date, signal: AbortSignal): Promise<number>;
 
   /** Frees what the driver holds open. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { purgeEach } from '../purge-each.js';
 import type { ByteSource, Part } from '../storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { Segment } from './assemble.js';
@@ -216,13 +217,12 @@ export class SwiftUploads {
       const [upload = ''] = name.slice(this.names.uploads.length).split('/');
       touched.set(upload, Math.max(touched.get(upload) ?? 0, modified));
     }
-    let purged = 0;
-    for (const [upload, modified] of touched) {
-      if (modified >= before || (await this.#hasSegmentSince(upload, before, signal))) continue;
+    const purge = async (upload: string): Promise<boolean> => {
+      if ((touched.get(upload) ?? 0) >= before || (await this.#hasSegmentSince(upload, before, signal))) return false;
       await this.end(upload, undefined, signal, before);
-      purged += 1;
-    }
-    return purged;
+      return true;
+    };
+    return purgeEach(touched.keys(), purge, signal);
   }
 
   /**
