@@ -2,7 +2,7 @@ import type { Logger } from '@wharfie/shared';
 import { collectProcessMetrics, listen, startAdminServer } from '@wharfie/shared';
 import { serve } from './serve.js';
 import type { RegistrySettings } from './settings.js';
-import { unusable } from './storage/probe.js';
+import { probeOf } from './storage/probe.js';
 import type { StorageDriver } from './storage/storage-driver.js';
 import { spread } from './workers.js';
 
@@ -24,7 +24,7 @@ export async function supervise(settings: RegistrySettings, logger: Logger): Pro
   const admin = await startAdminServer(
     settings.registryAdminListen,
     'WHARFIE_REGISTRY_ADMIN_LISTEN',
-    () => unusable(storage, AbortSignal.timeout(probeTimeout)),
+    probeOf(storage, probeTimeout),
     () => workers.metrics(),
   );
   const stopPurging = purgeRegularly(storage, settings.uploadLifetime, logger);

@@ -1,15 +1,32 @@
 import { randomUUID } from 'node:crypto';
 import type { StorageDriver } from './storage-driver.js';
 
-/** Why the storage cannot be used just now, or undefined: writes, reads and removes a small object. */
-export async function unusable(storage: StorageDriver, signal: AbortSignal): Promise<string | undefined> {
+/** Says why a storage cannot be used just now, or undefined: it writes, reads and removes a small object. */
+export type Probe = () => Promise<string | undefined>;
+
+/**
+ * Probes `storage`. Who asks meanwhile gets the same answer: it is always one object, so that no more than that is left
+ * where it cannot be removed.
+ * @param patience milliseconds that the storage has
+ */
+export function probeOf(storage: StorageDriver, patience: number): Probe {
   const path = `wharfie/probe/${randomUUID()}`;
-  try {
-    await storage.put(path, Buffer.from('probe'), signal);
-    await storage.get(path, signal);
-    await storage.delete(path, signal);
-    return undefined;
-  } catch (error) {
-    return `the storage does not work: ${(error as Error).message}`;
-  }
+  const probe = async (): Promise<string | undefined> => {
+    const signal = AbortSignal.timeout(patience);
+    try {
+      await storage.put(path, Buffer.from('probe'), signal);
+      await storage.get(path, signal);
+      await storage.delete(path, signal);
+      return undefined;
+    } catch (error) {
+      return `the storage does not work: ${(error as Error).message}`;
+    }
+  };
+  let underWay: ReturnType<Probe> | undefined;
+  return () => {
+    underWay ??= probe().finally(() => {
+      underWay = undefined;
+    });
+    return underWay;
+  };
 }
