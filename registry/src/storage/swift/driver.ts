@@ -73,15 +73,13 @@ export class SwiftDriver implements StorageDriver {
     });
   }
 
-  /** Not of a dynamic large object: Swift serves it slowly, and passes over holes. */
+  /** Not of what Swift itself reads slowly. */
   address(path: string, signal: AbortSignal): Promise<string | undefined> {
     return named(path, async () => {
       if (this.urlKey === undefined) return undefined;
       const name = this.#names.object(path);
-      const { dynamic } = await head(this.client, name, signal);
-      return dynamic === ''
-        ? temporaryUrl(await this.client.address(name, signal), this.urlKey, Date.now())
-        : undefined;
+      const { slow } = await head(this.client, name, signal);
+      return slow ? undefined : temporaryUrl(await this.client.address(name, signal), this.urlKey, Date.now());
     });
   }
 

@@ -10,9 +10,14 @@ import { listAll } from './listing.js';
 /** How often a reading that broke off is taken up again without a byte of progress. */
 const resumptions = 3;
 
-/** An object that is being read: how many bytes come, and the bytes. */
+/**
+ * Marks a static large object that Swift would read slowly to us.
+ * @see slowlyRead
+ */
+export const slowMark = 'x-object-meta-wharfie-read-by-segment';
+
+/** An object that is being read. */
 export interface Reading {
-  length: number;
   bytes: AsyncGenerator<Uint8Array>;
   /** The MD5 of the bytes, where Swift gives it: for a plain object that is read whole. */
   md5?: string;
@@ -37,7 +42,7 @@ export async function openObject(
   part: Part | undefined,
   signal: AbortSignal,
 ): Promise<Reading> {
-  if (part?.length === 0) return { length: 0, bytes: nothing(), close: () => undefined };
+  if (part?.length === 0) return { bytes: nothing(), close: () => undefined };
   const answer = await client.call({ ...getCall(target, part), accept: [200, 206, 404, 409, 416] }, signal);
   if (answer.status === 404) {
     await answer.body.dump();
@@ -50,7 +55,11 @@ export async function openObject(
   const manifest = answer.header('x-object-manifest');
   if (manifest !== '') {
     discard(answer);
-    return openDynamic(client, manifest, part, signal);
+    return openSegments(client, manifest, await dynamicSegments(client, manifest, signal), part, signal);
+  }
+  if (answer.header(slowMark) !== '') {
+    discard(answer);
+    return openSegments(client, target.name, await leaves(client, target.name, signal), part, signal);
   }
   const length = Number(answer.header('content-length'));
   if (answer.status === 416 || (part && (answer.status !== 206 || length !== part.length))) {
@@ -60,7 +69,6 @@ export async function openObject(
   const bytes = continued(client, target, { start: part?.start ?? 0, length }, answer, signal);
   const plain = !part && answer.header('x-static-large-object') === '';
   return {
-    length,
     bytes,
     ...(plain ? { md5: bare(answer.header('etag')) } : {}),
     close: () => {
@@ -69,12 +77,17 @@ export async function openObject(
   };
 }
 
-/** The segments of a dynamic large object, in order, and the sum of their sizes. @throws StorageUnavailable for a hole */
-export async function dynamicSegments(
-  client: SwiftClient,
-  manifest: string,
-  signal: AbortSignal,
-): Promise<{ container: string; segments: Entry[]; size: number }> {
+type Segment = Pick<Entry, 'name' | 'bytes' | 'etag'>;
+
+/** What a large object consists of, in order, and the sum of the sizes. */
+interface Segments {
+  container: string;
+  segments: Segment[];
+  size: number;
+}
+
+/** The segments of a dynamic large object. @throws StorageUnavailable for a hole */
+export async function dynamicSegments(client: SwiftClient, manifest: string, signal: AbortSignal): Promise<Segments> {
   const path = decodeURIComponent(manifest).replace(/^\/+/, '');
   const slash = path.indexOf('/');
   const container = path.slice(0, slash);
@@ -85,11 +98,32 @@ export async function dynamicSegments(
   const numbers = segments.map(({ name }) => /^\/?(\d{16})$/.exec(name.slice(prefix.length))?.[1]);
   const hole = numbers.findIndex((number, index) => number !== undefined && Number(number) !== index + 1);
   if (hole >= 0) throw new StorageUnavailable(`segment ${hole + 1} of ${container}/${prefix} is missing`);
-  return { container, segments, size: segments.reduce((sum, { bytes }) => sum + bytes, 0) };
+  return { container, segments, size: sizeOf(segments) };
 }
 
 /** The names in our container of what a static large object consists of, at whatever depth; none for any other object. */
 export async function staticSegments(client: SwiftClient, name: string, signal: AbortSignal): Promise<string[]> {
+  return (await staticEntries(client, name, signal)).map((entry) => entry.name);
+}
+
+/** The segments of a static large object that hold its bytes. */
+async function leaves(client: SwiftClient, name: string, signal: AbortSignal): Promise<Segments> {
+  const segments = (await staticEntries(client, name, signal)).filter(({ group }) => !group);
+  return { container: client.container, segments, size: sizeOf(segments) };
+}
+
+interface ManifestEntry {
+  name: string;
+  bytes: number;
+  hash: string;
+  sub_slo?: boolean;
+}
+
+async function staticEntries(
+  client: SwiftClient,
+  name: string,
+  signal: AbortSignal,
+): Promise<(Segment & { group: boolean })[]> {
   const query = { 'multipart-manifest': 'get' };
   const answer = await client.call({ method: 'GET', name, query, newest: true, accept: [200, 404] }, signal);
   if (answer.status === 404 || answer.header('x-static-large-object') === '') {
@@ -97,40 +131,58 @@ export async function staticSegments(client: SwiftClient, name: string, signal: 
     return [];
   }
   const ours = `/${client.container}/`;
-  const entries = ((await json(answer.body)) as { name: string; sub_slo?: boolean }[])
+  const entries = ((await json(answer.body)) as ManifestEntry[])
     .filter((entry) => entry.name.startsWith(ours))
-    .map((entry) => ({ ...entry, name: entry.name.slice(ours.length) }));
-  const groups = entries.filter((entry) => entry.sub_slo);
-  const below = await Promise.all(groups.map((group) => staticSegments(client, group.name, signal)));
-  return [...entries.map((entry) => entry.name), ...below.flat()];
+    .map(({ name: path, bytes, hash, sub_slo: group = false }) => ({
+      name: path.slice(ours.length),
+      bytes,
+      etag: hash,
+      group,
+    }));
+  const below = await Promise.all(
+    entries.map(async (entry) => [entry, ...(entry.group ? await staticEntries(client, entry.name, signal) : [])]),
+  );
+  return below.flat();
 }
 
 /**
- * A dynamic large object, segment by segment: read as one, Swift gives a segment a second after the tenth, and passes over
- * a missing one in silence.
+ * Whether Swift reads a static large object slowly: after the tenth segment it gives one a second of those that are
+ * smaller than 1 MiB. https://docs.openstack.org/swift/latest/middleware.html#static-large-objects
  */
-async function openDynamic(
+export function slowlyRead(sizes: readonly number[]): boolean {
+  return sizes.slice(10).filter((size) => size < 1024 ** 2).length > 1;
+}
+
+function sizeOf(segments: readonly Segment[]): number {
+  return segments.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/**
+ * A large object, segment by segment. A dynamic one as a whole is read as slowly as a static one of small segments, and
+ * Swift passes over a missing segment of it in silence.
+ */
+function openSegments(
   client: SwiftClient,
-  manifest: string,
+  name: string,
+  { container, segments, size }: Segments,
   part: Part | undefined,
   signal: AbortSignal,
-): Promise<Reading> {
-  const { container, segments, size } = await dynamicSegments(client, manifest, signal);
+): Reading {
   const { start, length } = part ?? { start: 0, length: size };
   if (start + length > size)
-    throw new StorageUnavailable(`${manifest} has ${size} bytes where ${start + length} should be`);
+    throw new StorageUnavailable(`${name} has ${size} bytes where ${start + length} should be`);
   async function* bytes(): AsyncGenerator<Uint8Array> {
     let position = 0;
-    for (const { name, bytes: total, etag } of segments) {
+    for (const { name: segment, bytes: total, etag } of segments) {
       const from = Math.max(start - position, 0);
       const to = Math.min(start + length - position, total);
       position += total;
       if (from >= to) continue;
       const within = { start: from, length: to - from };
-      yield* continued(client, { container, name }, within, undefined, signal, etag);
+      yield* continued(client, { container, name: segment }, within, undefined, signal, etag);
     }
   }
-  return { length, bytes: bytes(), close: () => undefined };
+  return { bytes: bytes(), close: () => undefined };
 }
 
 /**

@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import type { Intake } from '../intake.js';
-import { bare, md5, openObject } from './large-object.js';
+import { bare, md5, openObject, slowMark } from './large-object.js';
 
 /** Deletions and questions under way at once. */
 const atOnce = 16;
@@ -140,19 +140,21 @@ export async function removeAll(
   return any;
 }
 
-/** What is known of an object: its size, which kind it is, and when it was written, to the second. @throws PathNotFound */
+/** What is known of an object: its size, which kind it is, whether Swift reads it slowly, and when it was written, to the second. @throws PathNotFound */
 export async function head(
   client: SwiftClient,
   name: string,
   signal: AbortSignal,
   newest = false,
-): Promise<{ size: number; dynamic: string; static: boolean; modified: number }> {
+): Promise<{ size: number; dynamic: string; static: boolean; slow: boolean; modified: number }> {
   const answer = await client.send({ method: 'HEAD', name, newest, accept: [200, 404] }, signal);
   if (answer.status === 404) throw new PathNotFound(name);
+  const dynamic = answer.header('x-object-manifest');
   return {
     size: Number(answer.header('content-length')),
-    dynamic: answer.header('x-object-manifest'),
+    dynamic,
     static: answer.header('x-static-large-object').toLowerCase() === 'true',
+    slow: dynamic !== '' || answer.header(slowMark) !== '',
     modified: Date.parse(answer.header('last-modified')),
   };
 }
