@@ -240,7 +240,7 @@ function table({ sides, results }) {
 }
 
 /** The median of the ratios of the rounds. @param {Result} result @param {string} first @param {string} rival */
-export function ratio({ values }, first, rival) {
+function ratio({ values }, first, rival) {
   const others = values[rival] ?? [];
   return median((values[first] ?? []).map((value, round) => value / (others[round] ?? NaN)));
 }

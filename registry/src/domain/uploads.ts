@@ -203,7 +203,7 @@ export class Uploads {
   }
 }
 
-export function unknownUpload(id: string): OciError {
+function unknownUpload(id: string): OciError {
   return new OciError(
     'BLOB_UPLOAD_UNKNOWN',
     `there is no upload ${id}: it has ended, or it never was; begin a new one`,

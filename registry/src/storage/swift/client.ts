@@ -73,8 +73,6 @@ export class SwiftClient {
   readonly #options: ClientOptions;
   #session: Promise<Held> | undefined;
   #confirmed = 0;
-  /** Requests sent so far, repeats included. */
-  requests = 0;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -156,7 +154,6 @@ export class SwiftClient {
     const what = `${call.method} ${cluster ?? `${container}${name === undefined ? '' : `/${name}`}`}`;
     const query = call.query ? `?${new URLSearchParams(call.query).toString()}` : '';
     const length = call.body === undefined ? 0 : call.body instanceof Uint8Array ? call.body.length : undefined;
-    this.requests += 1;
     try {
       const { storageUrl } = session;
       const address = cluster ? new URL(cluster, storageUrl).href : storageUrl + pathOf(container, name);

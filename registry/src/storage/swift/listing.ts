@@ -25,7 +25,7 @@ interface Query {
 }
 
 /** One page, in Swift's order: by name, byte by byte, the `/` at a folder's end included. */
-export async function listPage(client: SwiftClient, query: Query, signal: AbortSignal): Promise<Entry[]> {
+async function listPage(client: SwiftClient, query: Query, signal: AbortSignal): Promise<Entry[]> {
   const { prefix, delimiter, marker, limit = pageSize, container, newest } = query;
   const answer = await client.call(
     {
