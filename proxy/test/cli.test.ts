@@ -19,7 +19,7 @@ describe('wharfie', () => {
   });
 
   const environment = () => ({ ...process.env, WHARFIE_DATA: data });
-  const wharfie = (words: string[], input = '') => {
+  const wharfie = (words: string[], input: string | Buffer = '') => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...words], { env: environment(), input });
     return { status, stdout: stdout.toString(), stderr: stderr.toString() };
   };
@@ -103,6 +103,7 @@ describe('wharfie', () => {
     ['\n', 'empty'],
     ['one\ntwo\n', 'more than one line'],
     ['x'.repeat(73), '72 bytes'],
+    [Buffer.from('p\xe4ss', 'latin1'), 'not UTF-8'],
   ])('refuses the password %j', (input, reason) => {
     const { status, stderr } = wharfie(['users', 'add', 'bob', '--password-stdin'], input);
     expect(status).toBe(1);

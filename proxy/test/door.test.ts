@@ -1,5 +1,7 @@
 import { everything } from '@wharfie/shared';
 import { describe, expect, test } from 'vitest';
+import { parseHtpasswd } from '../src/htpasswd/file.js';
+import { hashPassword } from '../src/htpasswd/password.js';
 import { ask, basic, openDoor, openPolicyText, passwordOf } from './harness.js';
 
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -33,6 +35,16 @@ describe('who is it', () => {
     const nobody = { Authorization: 'Basic Og==' };
     expect(await ask(door, 'GET', '/v2/', nobody)).toMatchObject({ status: 401 });
     expect(await ask(door, 'GET', '/v2/public/app/manifests/1', nobody)).toMatchObject({ status: 200 });
+  });
+
+  test('never takes one password that is not UTF-8 for another', async () => {
+    const door = await openDoor();
+    // What Node makes of any byte that is not UTF-8.
+    door.accounts.current = parseHtpasswd(`bob:${await hashPassword('p\uFFFDss', 4)}\n`);
+    for (const credentials of ['bob:p\xe4ss', 'bob:p\xf6ss']) {
+      const headers = { Authorization: `Basic ${Buffer.from(credentials, 'latin1').toString('base64')}` };
+      expect(await ask(door, 'GET', '/v2/', headers)).toMatchObject({ status: 401 });
+    }
   });
 
   test.each([

@@ -51,6 +51,14 @@ describe('parseHtpasswd', () => {
     expect(JSON.stringify(warnings)).not.toContain(rest);
   });
 
+  it('lets nobody in by a name that is not UTF-8, which would be the same as others', () => {
+    const bytes = Buffer.from(`m\xfcller:${bcrypt()}\nm\xf6ller:${bcrypt()}\n`, 'latin1');
+    const { users, warnings } = parseHtpasswd(bytes.toString());
+    expect(users.size).toBe(0);
+    expect(warnings.map(({ line }) => line)).toEqual([1, 2]);
+    expect(warnings[0]?.message).toMatch(/^line 1: .* not UTF-8: /);
+  });
+
   it('lets the first of two lines count, as Apache does, and warns of the second', () => {
     const { users, warnings } = parseHtpasswd(`bob:${bcrypt('05')}\nbob:${bcrypt('06')}\n`);
     expect(users.get('bob')).toMatchObject({ line: 1, bcrypt: { cost: 5 } });

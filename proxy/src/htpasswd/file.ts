@@ -1,3 +1,5 @@
+import { wasUtf8 } from './password.js';
+
 /**
  * The costliest hash that logs anybody in: what `htpasswd -C` accepts at most. One check of the next cost takes over
  * ten seconds of a core.
@@ -52,6 +54,10 @@ export function parseHtpasswd(text: string): Htpasswd {
       continue;
     }
     const warn = (message: string) => warnings.push({ line, user, message: `line ${line}: ${message}` });
+    if (!wasUtf8(user)) {
+      warn(`${shown(user)} cannot log in, the name is not UTF-8: convert the file to UTF-8`);
+      continue;
+    }
     const first = users.get(user);
     if (first) {
       warn(`${shown(user)} stands on line ${first.line} already, and that line counts: remove one of them`);

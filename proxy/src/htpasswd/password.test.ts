@@ -18,7 +18,7 @@ describe('passwords and names', () => {
     expect(passwordProblem('a\0b')).toMatch(/NUL/);
   });
 
-  it.each(['', 'a:b', '#a', '$a', '@a', ' a', 'a ', 'a\nb', 'a\u0000', 'x'.repeat(256)])(
+  it.each(['\uFFFD', '', 'a:b', '#a', '$a', '@a', ' a', 'a ', 'a\nb', 'a\u0000', 'x'.repeat(256)])(
     'refuses the name %j',
     (name) => {
       expect(accountNameProblem(name)).toBeDefined();

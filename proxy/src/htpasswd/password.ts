@@ -4,11 +4,18 @@ import { randomInt } from 'node:crypto';
 /** bcrypt reads no more; what `htpasswd` silently cuts off is refused here. */
 const maxPasswordBytes = 72;
 
+/** Whether `text` was UTF-8: Node reads every byte that is not as U+FFFD, so that different texts would be the same. */
+export function wasUtf8(text: string): boolean {
+  return !text.includes('\uFFFD');
+}
+
 /** Why `password` cannot be anybody's, or undefined. */
 export function passwordProblem(password: string): string | undefined {
   if (password === '') return 'the password is empty';
   if (/[\r\n]/.test(password)) return 'the password holds a line break';
   if (password.includes('\0')) return 'the password holds a NUL character';
+  if (!wasUtf8(password))
+    return 'the password is not UTF-8: give it in UTF-8, or choose one of ASCII letters and digits';
   if (Buffer.byteLength(password) > maxPasswordBytes) {
     return `the password is longer than ${maxPasswordBytes} bytes, and bcrypt ignores the rest: choose a shorter one`;
   }
@@ -18,6 +25,7 @@ export function passwordProblem(password: string): string | undefined {
 /** Why `name` cannot be a new account's name, or undefined. */
 export function accountNameProblem(name: string): string | undefined {
   if (name === '') return 'is empty';
+  if (!wasUtf8(name)) return 'is not UTF-8';
   if (Buffer.byteLength(name) > 255) return 'is longer than 255 bytes';
   if (name.includes(':')) return 'must not hold a colon';
   // eslint-disable-next-line no-control-regex -- they are what is looked for
