@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +70,36 @@ describe('wharfie', () => {
     expect(stderr).toContain(reason);
     expect(stderr).toMatch(/^wharfie: [^\n]+\n$/);
     expect(existsSync(file('htpasswd'))).toBe(false);
+  });
+
+  const spoil: Record<string, () => void> = {
+    'htpasswd is a folder': () => {
+      mkdirSync(file('htpasswd'), { recursive: true });
+    },
+    'the data folder is a file': () => {
+      writeFileSync(data, '');
+    },
+    'nobody may make the data folder': () => {
+      data = '/sys/data';
+    },
+    'nothing is there': () => undefined,
+  };
+  it.each([
+    ['htpasswd is a folder', 'users list', /\/htpasswd: it is a folder: move/],
+    ['htpasswd is a folder', 'users add bob --generate', /\/htpasswd: it is a folder: move/],
+    ['the data folder is a file', 'users add bob --generate', /WHARFIE_DATA: .* or set WHARFIE_DATA to/],
+    ['the data folder is a file', 'access list', /\/access\.yml: .* or set WHARFIE_DATA to/],
+    ['nobody may make the data folder', 'users add bob --generate', /WHARFIE_DATA: .* or set WHARFIE_DATA to/],
+    ['nobody may make the data folder', 'access grant bob pull a', /WHARFIE_DATA: .* or set WHARFIE_DATA to/],
+    ['nothing is there', 'access revoke bob pull a', /access\.yml does not exist: /],
+  ])('says in one line what to do when %s: %s', (what, words, remedy) => {
+    const folder = join(data, '..');
+    spoil[what]?.();
+    const { status, stderr } = wharfie(words.split(' '));
+    data = join(folder, 'data');
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^wharfie: [^\n]+\n$/);
+    expect(stderr).toMatch(remedy);
   });
 
   it('makes the folder and the first account, in a file that others may not read', () => {

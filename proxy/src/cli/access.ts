@@ -1,11 +1,10 @@
 import { isRepositoryName, type Action } from '@wharfie/shared';
 import { Argument, type Command } from 'commander';
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { decide, remedies, type Asker } from '../access/decide.js';
 import { grant, revoke, stillAllows } from '../access/edit.js';
 import { actions, defaultPolicy, unknownNames, type Entry } from '../access/policy.js';
 import { editFile } from '../files/replace-file.js';
+import { ensureDataFolder } from '../first-start.js';
 import { shown } from '../htpasswd/file.js';
 import { files, inFile, readPolicy, readUsers, type Files } from './files.js';
 import { examples, say, table } from './output.js';
@@ -109,7 +108,7 @@ async function check(user: string, action: Action, repository: string): Promise<
 
 async function grantTo(who: string, action: Action, repositories: string): Promise<void> {
   const place = files();
-  await mkdir(dirname(place.access), { recursive: true, mode: 0o700 });
+  await ensureDataFolder(place.data);
   const changed = await editFile(place.access, (text = defaultPolicy(place.adminUser)) =>
     inFile(place.access, () => grant(text, who, action, repositories)),
   );
@@ -118,10 +117,10 @@ async function grantTo(who: string, action: Action, repositories: string): Promi
 
 async function revokeFrom(who: string, action: Action, repositories: string): Promise<void> {
   const place = files();
-  const changed = await editFile(place.access, (text) => {
-    if (text === undefined) throw noPolicy(place);
-    return inFile(place.access, () => revoke(text, who, action, repositories));
-  });
+  if (!(await readPolicy(place))) throw noPolicy(place);
+  const changed = await editFile(place.access, (text = '') =>
+    inFile(place.access, () => revoke(text, who, action, repositories)),
+  );
   const policy = await readPolicy(place);
   const still = policy && stillAllows(policy, who, action, repositories);
   const rest = still ? `: ${place.access} line ${still.line ?? 1} still allows it, ${still.reason}` : '';

@@ -1,13 +1,13 @@
 import { readSettings, settingsTable } from '@wharfie/shared';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parsePolicy, type Policy } from '../access/policy.js';
+import { withFile } from '../files/file-problem.js';
+import { dataFiles, type DataFiles } from '../first-start.js';
 import { parseHtpasswd, type Htpasswd } from '../htpasswd/file.js';
 
 /** The files that the commands read and change, as the settings say. */
-export interface Files {
-  htpasswd: string;
-  access: string;
+export interface Files extends DataFiles {
+  data: string;
   adminUser: string;
 }
 
@@ -15,11 +15,7 @@ export interface Files {
 export function files(): Files {
   const { data, adminUser } = settingsTable(process.env);
   const { settings } = readSettings({ data, adminUser }, process.env);
-  return {
-    htpasswd: join(settings.data, 'htpasswd'),
-    access: join(settings.data, 'access.yml'),
-    adminUser: settings.adminUser,
-  };
+  return { ...settings, ...dataFiles(settings.data) };
 }
 
 /** The users, or undefined when there is no htpasswd yet. */
@@ -47,8 +43,10 @@ export function inFile<T>(path: string, work: () => T): T {
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  });
+  return withFile(path, () =>
+    readFile(path, 'utf8').catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }),
+  );
 }

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { groupsOf, mentions, pushable } from '../access/decide.js';
 import { editFile } from '../files/replace-file.js';
+import { ensureDataFolder } from '../first-start.js';
 import { parseHtpasswd, removeUser, setHash, shown, type Htpasswd } from '../htpasswd/file.js';
 import { accountNameProblem, hashPassword } from '../htpasswd/password.js';
 import { Verifier } from '../htpasswd/verifier.js';
@@ -80,7 +79,7 @@ async function list(): Promise<void> {
 async function add(name: string, options: NewPasswordOptions): Promise<void> {
   checkName(name);
   const place = files();
-  await mkdir(dirname(place.htpasswd), { recursive: true, mode: 0o700 });
+  await ensureDataFolder(place.data);
   await writePassword(place, name, options, refuseKnown);
   say(`${shown(name)} can log in now`);
 }

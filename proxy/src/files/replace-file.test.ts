@@ -65,6 +65,19 @@ describe('replacing files', () => {
     expect(await readFile(path, 'latin1')).toBe('m\xfcller:x');
   });
 
+  it.each([
+    ['EACCES', /run this as the user that runs the services/],
+    ['ENOSPC', /make room/],
+    ['EROFS', /mount it writable/],
+  ])('names the file and what to do after %s, and not the system’s words', async (code, remedy) => {
+    const failing = editFile(path, () => {
+      throw Object.assign(new Error(`${code}: in its words, open '${path}.lock'`), { code });
+    });
+    await expect(failing).rejects.toThrow(remedy);
+    await expect(failing).rejects.toThrow(`${path}: `);
+    await expect(failing).rejects.not.toThrow('in its words');
+  });
+
   it('says so when another command had reason to take the lock over', async () => {
     const heldUp = editFile(path, () => {
       rmSync(`${path}.lock`, { recursive: true });

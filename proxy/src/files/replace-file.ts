@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { lock } from 'proper-lockfile';
+import { withFile } from './file-problem.js';
 
 /**
  * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit`
@@ -10,13 +11,15 @@ import { lock } from 'proper-lockfile';
  * @throws Error in one line that says what to do
  */
 export async function editFile(path: string, edit: (text: string | undefined) => string): Promise<boolean> {
-  const target = await realPath(path);
-  return withFileLock(target, async () => {
-    const before = await readText(target);
-    const after = edit(before);
-    if (after === before) return false;
-    await replaceFile(target, after);
-    return true;
+  return withFile(path, async () => {
+    const target = await realPath(path);
+    return withFileLock(target, async () => {
+      const before = await readText(target);
+      const after = edit(before);
+      if (after === before) return false;
+      await replaceFile(target, after);
+      return true;
+    });
   });
 }
 
