@@ -1,7 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -175,6 +177,14 @@ describe('wharfie', () => {
     );
     expect(stderr).toContain('line 2: old cannot log in');
     expect(stderr).not.toContain('$apr1$');
+  });
+
+  it('ends without a word when nobody reads on, as head does', async () => {
+    addUser('bob');
+    const listing = spawn(process.execPath, [bin, 'users', 'list'], { env: environment() });
+    listing.stdout.destroy();
+    const [stderr] = await Promise.all([text(listing.stderr), once(listing, 'close')]);
+    expect({ status: listing.exitCode, stderr }).toEqual({ status: 0, stderr: '' });
   });
 
   it('removes an account and says where access.yml still names it', () => {

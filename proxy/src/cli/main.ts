@@ -9,6 +9,14 @@ const wrong = 2;
 
 const program = createProgram();
 
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    // Who read it, as `head` does, has seen enough.
+    process.exit();
+  });
+}
+
 try {
   await program.parseAsync();
 } catch (error) {
