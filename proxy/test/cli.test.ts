@@ -63,7 +63,7 @@ describe('wharfie', () => {
     [['access', 'check', 'bob', 'pull', 'A'], 'no repository name'],
     [['access', 'check', '', 'pull', 'a'], 'single quotes'],
     [['access', 'check', '$authenticated', 'pull', 'a'], "'$anonymous'"],
-    [['access', 'grant', '@devs', 'pull', 'a'], 'unknown group @devs'],
+    [['access', 'grant', '@devs', 'pull', 'a'], 'no group devs'],
     [['access', 'grant', 'bob', 'pull', '!a'], 'cannot hold'],
   ])('%j is wrong usage: 2, and one line on standard error', (words, reason) => {
     const { status, stdout, stderr } = wharfie(words);
@@ -177,6 +177,26 @@ describe('wharfie', () => {
     );
     expect(stderr).toContain('line 2: old cannot log in');
     expect(stderr).not.toContain('$apr1$');
+  });
+
+  it('blames no file for a group that is not there, and says how to make it', () => {
+    mkdirSync(data);
+    writeFileSync(file('access.yml'), 'groups:\n  builders: [bob]\nrules: []\n');
+    expect(wharfie(['access', 'grant', '@devs', 'push', 'a']).stderr).toBe(
+      'wharfie: there is no group devs: write it in access.yml under groups, as in "devs: [bob]"; there is @builders\n',
+    );
+  });
+
+  it.each([
+    ['remove', 'eve', /no account eve: `wharfie users list` shows/],
+    ['verify', 'eve', /no account eve: `wharfie users list` shows/],
+    ['passwd', 'eve', /no account eve: make it by `wharfie users add eve`/],
+  ])('says to users %s %s what may have been meant', (command, name, remedy) => {
+    addUser('bob');
+    expect(wharfie(['users', command, name])).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(remedy) as string,
+    });
   });
 
   it('ends without a word when nobody reads on, as head does', async () => {

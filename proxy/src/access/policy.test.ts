@@ -48,7 +48,7 @@ describe('parsePolicy', () => {
   it.each([
     ['an unknown key', 'admins: [a]\nadmin: [b]\n', 2, 'unknown key "admin"'],
     ['an unknown key of a rule', rule('repositories: a\npul: [b]'), 3, 'unknown key "pul"'],
-    ['an unknown group', rule('repositories: a\npull: ["@devs"]'), 3, 'unknown group @devs'],
+    ['an unknown group', rule('repositories: a\npull: ["@devs"]'), 3, 'no group devs'],
     ['an unknown word', rule('repositories: a\npull: [$everyone]'), 3, 'unknown word $everyone'],
     ['a word among admins', 'admins: [$authenticated]', 1, 'admins are names'],
     ['a group in a group', 'groups:\n  a: [b]\n  c: ["@a"]\n', 3, 'names only'],

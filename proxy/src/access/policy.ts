@@ -116,7 +116,10 @@ export function whoProblem(text: string, groups: ReadonlyMap<string, unknown>): 
     return `unknown word ${text}: there are $authenticated, $anonymous and \${user}`;
   }
   if (text.startsWith('@') && !groups.has(text.slice(1))) {
-    return `unknown group ${text}: there ${groups.size === 0 ? 'are none' : `is ${[...groups.keys()].join(', ')}`}`;
+    const name = text.slice(1);
+    const known =
+      groups.size === 0 ? 'are none yet' : `is ${[...groups.keys()].map((group) => `@${group}`).join(', ')}`;
+    return `there is no group ${name}: write it in access.yml under groups, as in "${name}: [bob]"; there ${known}`;
   }
   return undefined;
 }

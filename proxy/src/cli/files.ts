@@ -1,6 +1,6 @@
 import { readSettings, settingsTable } from '@wharfie/shared';
 import { readFile } from 'node:fs/promises';
-import { parsePolicy, type Policy } from '../access/policy.js';
+import { parsePolicy, PolicyError, type Policy } from '../access/policy.js';
 import { withFile } from '../files/file-problem.js';
 import { dataFiles, type DataFiles } from '../first-start.js';
 import { parseHtpasswd, type Htpasswd } from '../htpasswd/file.js';
@@ -33,12 +33,13 @@ export async function readPolicy({ access }: Files): Promise<Policy | undefined>
   return text === undefined ? undefined : inFile(access, () => parsePolicy(text));
 }
 
-/** What `work` returns; an error that it throws is given the file's name. */
+/** What `work` returns; what it finds wrong with the policy is given the file's name. */
 export function inFile<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+    if (!(error instanceof PolicyError)) throw error;
+    throw new Error(`${path}: ${error.message}`, { cause: error });
   }
 }
 

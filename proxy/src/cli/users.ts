@@ -17,6 +17,8 @@ import {
 } from './password-input.js';
 import { Refused } from './refused.js';
 
+const listed = '`wharfie users list` shows which there are';
+
 export function addUserCommands(program: Command): void {
   const users = program
     .command('users')
@@ -86,7 +88,10 @@ async function add(name: string, options: NewPasswordOptions): Promise<void> {
 
 async function passwd(name: string, options: NewPasswordOptions): Promise<void> {
   checkName(name);
-  await writePassword(files(), name, options, refuseUnknown);
+  const remedy = `make it by \`wharfie users add ${shown(name)}\``;
+  await writePassword(files(), name, options, (_, users) => {
+    refuseUnknown(name, users, remedy);
+  });
   say(`${shown(name)} has another password now`);
 }
 
@@ -150,9 +155,8 @@ function refuseKnown(name: string, users: Htpasswd['users'] | undefined): void {
   throw new Refused(`there is an account ${shown(name)} already: ${remedy}`);
 }
 
-function refuseUnknown(name: string, users: Htpasswd['users'] | undefined): void {
-  if (users?.has(name)) return;
-  throw new Refused(`there is no account ${shown(name)}: make it by \`wharfie users add ${shown(name)}\``);
+function refuseUnknown(name: string, users: Htpasswd['users'] | undefined, remedy = listed): void {
+  if (!users?.has(name)) throw new Refused(`there is no account ${shown(name)}: ${remedy}`);
 }
 
 function noAccounts({ htpasswd }: Files): Refused {
