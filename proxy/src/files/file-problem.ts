@@ -6,6 +6,7 @@ const problems: Record<string, string> = {
   EPERM: mine,
   EROFS: 'it is on a file system that is read-only: mount it writable',
   EISDIR: 'it is a folder: move that away',
+  ENOENT: 'the folder that it is to be in does not exist: make that',
   ENOTDIR: 'a file stands where its folder should be: move that away, or set WHARFIE_DATA to another folder',
   ENOSPC: 'the disk is full: make room',
   EDQUOT: 'the quota of this user is used up: make room',

@@ -34,6 +34,19 @@ describe('replacing files', () => {
     expect(await readFile(target, 'utf8')).toBe('one two');
   });
 
+  it('makes what a symbolic link names where nothing is there yet, or says that its folder is missing', async () => {
+    await symlink('elsewhere/second', path);
+    await mkdir(join(folder, 'elsewhere'));
+    await symlink('file', join(folder, 'elsewhere', 'second'));
+    expect(await editFile(path, () => 'one')).toBe(true);
+    expect((await lstat(path)).isSymbolicLink()).toBe(true);
+    expect(await readFile(join(folder, 'elsewhere', 'file'), 'utf8')).toBe('one');
+    const lost = join(folder, 'lost');
+    await symlink('nowhere/file', lost);
+    await expect(editFile(lost, () => 'one')).rejects.toThrow(/lost: .*folder.*make that/);
+    expect((await lstat(lost)).isSymbolicLink()).toBe(true);
+  });
+
   it.skipIf(process.getuid?.() !== 0)('leaves a file with its owner (skipped unless run by root)', async () => {
     await chown(folder, 4242, 4243);
     await replaceFile(path, 'one');

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, readFile, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { lock } from 'proper-lockfile';
 import { withFile } from './file-problem.js';
 
@@ -88,10 +88,12 @@ async function readText(path: string): Promise<string | undefined> {
   }
 }
 
+/** Where the file is, or would be: symbolic links to nothing are followed, too. */
 async function realPath(path: string): Promise<string> {
-  return realpath(path).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return path;
-    throw error;
+  return realpath(path).catch(async (error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const link = await readlink(path).catch(() => undefined);
+    return link === undefined ? path : realPath(resolve(await realpath(dirname(path)), link));
   });
 }
 
