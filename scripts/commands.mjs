@@ -23,9 +23,9 @@ export function commandsPage() {
 |---|---|
 ${rows.join('\n')}
 
-Each has \`--help\`, with examples. They exit with 0 when it is done or the answer is yes, 1 when the answer is no, 2 when they were
-called wrongly or could not do it. What went wrong is one line on standard error. Put single quotes around \`'$anonymous'\`,
-\`'\${user}'\` and around patterns, or the shell replaces them.
+Each has \`--help\`, with examples; \`wharfie --version\` says which version it is. They exit with 0 when it is done or the answer
+is yes, 1 when the answer is no, 2 when they were called wrongly or could not do it. What went wrong is one line on standard error.
+Put single quotes around \`'$anonymous'\`, \`'\${user}'\` and around patterns, or the shell replaces them.
 `;
 }
 

@@ -199,6 +199,13 @@ describe('wharfie', () => {
     });
   });
 
+  it('says which version it is', () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string;
+    };
+    expect(wharfie(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
   it('ends without a word when nobody reads on, as head does', async () => {
     addUser('bob');
     const listing = spawn(process.execPath, [bin, 'users', 'list'], { env: environment() });

@@ -1,8 +1,13 @@
 import { Command } from 'commander';
+import { readFileSync } from 'node:fs';
 import { addAccessCommands } from './access.js';
 import { addDoctorCommand } from './doctor.js';
 import { examples } from './output.js';
 import { addUserCommands } from './users.js';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 /** `wharfie` with all its commands; docs/commands.md is written from it. */
 export function createProgram(): Command {
@@ -17,6 +22,7 @@ export function createProgram(): Command {
         'wharfie users --help',
       ),
     )
+    .version(version)
     .exitOverride()
     .configureOutput({
       outputError: () => {
