@@ -1,6 +1,7 @@
 import { identityVerifier } from '@wharfie/shared';
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, chown, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -204,8 +205,31 @@ describe('wharfie doctor', () => {
   });
 
   test('has the registry’s own program try the storage when no registry runs', async () => {
-    const { settings } = await healthy();
+    const { file, settings } = await healthy();
+    await mkdir(file('registry'));
     const { said } = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
     expect(said).toMatch(/^ok +storage: a small object was written, read and deleted; no registry runs/m);
+  });
+
+  test('makes nothing before the first start, and says what that makes', async () => {
+    const { folder, settings } = await healthy();
+    const data = join(folder, 'none');
+    const { code, said } = await doctor({
+      ...settings,
+      WHARFIE_DATA: data,
+      WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1',
+    });
+    expect(said).toMatch(/^warn +storage: .*none\/registry does not exist; the first start makes it$/m);
+    expect(code).toBe(0);
+    expect(existsSync(data)).toBe(false);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('leaves the storage to its owner (skipped unless run by root)', async () => {
+    const { folder, file, settings } = await healthy();
+    await mkdir(file('registry'));
+    for (const path of [folder, join(folder, 'data'), file('registry')]) await chown(path, 4242, 4243);
+    const { said } = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
+    expect(said).toMatch(/^ok +storage: /m);
+    expect(await stat(join(file('registry'), 'wharfie', 'tmp'))).toMatchObject({ uid: 4242, gid: 4243 });
   });
 });

@@ -7,8 +7,10 @@ import { work } from './workers.js';
 try {
   const settings = registrySettings();
   const logger = createLogger('registry', { level: settings.logLevel, format: settings.logFormat });
-  if (process.argv.includes('--probe')) await probe(settings);
-  else await (process.argv.includes('--worker') ? work : supervise)(settings, logger);
+  if (process.argv.includes('--probe')) {
+    const missing = await probe(settings);
+    if (missing !== undefined) process.stdout.write(`${missing}\n`);
+  } else await (process.argv.includes('--worker') ? work : supervise)(settings, logger);
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
   process.stderr.write(`wharfie registry: ${error.message}\n`);

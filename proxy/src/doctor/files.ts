@@ -4,10 +4,8 @@ import { parsePolicy, unknownNames } from '../access/policy.js';
 import { dataFiles } from '../first-start.js';
 import { parseHtpasswd, shown } from '../htpasswd/file.js';
 import type { ProxySettings } from '../settings.js';
-import { counted, type Finding } from './finding.js';
+import { counted, firstStart, type Finding } from './finding.js';
 import { examinePermissions } from './permissions.js';
-
-const firstStart = 'the first start makes it';
 
 /** Looks at the data folder and the files in it, without making any. */
 export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncGenerator<Finding> {

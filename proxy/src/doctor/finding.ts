@@ -6,6 +6,9 @@ export interface Finding {
   remedy?: string;
 }
 
+/** The remedy for what is not there yet. */
+export const firstStart = 'the first start makes it';
+
 /** How many there are of something, as a finding says it. */
 export function counted(count: number, one: string): string {
   return `${count} ${one}${count === 1 ? '' : 's'}`;

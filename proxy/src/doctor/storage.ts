@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import type { Finding } from './finding.js';
+import { firstStart, type Finding } from './finding.js';
 import { placeOf, send } from './send.js';
 
 /** The registry's own program, where both services are installed together. */
@@ -30,9 +30,11 @@ export async function* examineStorage(admin: ListenAddress, environment: NodeJS.
     yield { state: 'warn', about, text, remedy: 'run `node registry/dist/main.js --probe` where the registry runs' };
     return;
   }
-  const problem = await probe(environment);
-  if (problem === undefined) yield { state: 'ok', about, text: `${done}; no registry runs on ${place}` };
-  else yield { state: 'bad', about, text: problem, remedy: 'check WHARFIE_STORAGE and what belongs to it' };
+  const { problem, missing } = await probe(environment);
+  if (problem !== undefined)
+    yield { state: 'bad', about, text: problem, remedy: 'check WHARFIE_STORAGE and what belongs to it' };
+  else if (missing !== '') yield { state: 'warn', about, text: missing, remedy: firstStart };
+  else yield { state: 'ok', about, text: `${done}; no registry runs on ${place}` };
 }
 
 async function readyz(admin: ListenAddress): Promise<{ status: number | undefined; said: string } | undefined> {
@@ -44,11 +46,11 @@ async function readyz(admin: ListenAddress): Promise<{ status: number | undefine
   }
 }
 
-function probe(environment: NodeJS.ProcessEnv): Promise<string | undefined> {
+function probe(environment: NodeJS.ProcessEnv): Promise<{ problem?: string; missing: string }> {
   return new Promise((resolve) => {
     const options = { env: environment, timeout: patience };
-    execFile(process.execPath, [registryMain, '--probe'], options, (error, _stdout, stderr) => {
-      resolve(error ? stderr.trim().split('\n').at(-1) || error.message : undefined);
+    execFile(process.execPath, [registryMain, '--probe'], options, (error, stdout, stderr) => {
+      resolve({ missing: stdout.trim(), ...(error && { problem: stderr.trim().split('\n').at(-1) || error.message }) });
     });
   });
 }
