@@ -272,7 +272,8 @@ function isRunning(child) {
 
 /** @param {Ready} ready */
 function explain({ url = '', user = 'NAME' }) {
-  const registry = new URL(process.env['WHARFIE_PUBLIC_URL'] || url).host.replace(/^0\.0\.0\.0(?=:|$)/, '127.0.0.1');
+  // A unix socket has no host: docker needs that of the proxy in front.
+  const registry = new URL(process.env['WHARFIE_PUBLIC_URL'] || url).host || 'HOST';
   say(`
 Wharfie is ready at ${url}. What to type next:
 

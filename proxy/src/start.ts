@@ -7,13 +7,16 @@ import {
   loadSecret,
   startAdminServer,
   type AdminServer,
+  type ListenAddress,
   type Logger,
   type Registry,
 } from '@wharfie/shared';
 import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import { parsePolicy, type Policy } from './access/policy.js';
 import { AuditLog } from './audit.js';
+import { doorUrl } from './door-url.js';
 import { createDoor } from './door.js';
 import { WatchedFile } from './files/watched-file.js';
 import { checkFirstAccount, dataFiles, ensureDataFolder, ensureFirstAccount, ensurePolicy } from './first-start.js';
@@ -63,6 +66,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const door = createDoor({ idle, headers: settings.headersTimeout, maxConnections, ...(tls && { tls }) });
     const begin = holdRequests(door);
     await listen(door, address, 'WHARFIE_LISTEN');
+    const url = doorUrl(settings.publish ?? placeOf(door, address), tls !== undefined);
     closers.push(() => {
       door.close();
       door.closeAllConnections();
@@ -90,7 +94,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     });
     const password = await ensureFirstAccount(files.htpasswd, first);
     // The one time that it is shown. Not through the log, which may be kept.
-    if (password !== undefined) process.stdout.write(welcome(settings, password));
+    if (password !== undefined) process.stdout.write(welcome(settings, url, password));
     const htpasswd = await openHtpasswd(files.htpasswd, { log, metrics, audit });
     closers.push(() => {
       htpasswd.close();
@@ -122,7 +126,6 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
       publicUrl: settings.publicUrl,
     });
     begin();
-    const url = `${tls ? 'https' : 'http'}://${formatListenAddress(settings.publish ?? address)}`;
     log.info({ url }, 'ready');
     return {
       url,
@@ -142,10 +145,10 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
 }
 
 /** In a container nobody else says what to type next. */
-function welcome({ adminUser, publish }: ProxySettings, password: string): string {
+function welcome({ adminUser, publish, publicUrl }: ProxySettings, url: string, password: string): string {
   const account = `user: ${adminUser}\npassword: ${password}\n`;
   if (publish === undefined) return account;
-  const door = formatListenAddress(publish).replace(/^0\.0\.0\.0:/, '127.0.0.1:');
+  const door = new URL(publicUrl ?? url).host;
   return `${account}
 This password is shown once. What to type next:
 
@@ -171,6 +174,11 @@ function report({ sources, unknown, listen, publish, tls }: ProxySettings, log: 
       `${variable}: ${door} can be reached from other machines, and passwords travel there in the clear: set WHARFIE_TLS_CERT and WHARFIE_TLS_KEY, or put a TLS proxy in front`,
     );
   }
+}
+
+/** Where the door listens, with the port that it got where it was to take any. */
+function placeOf(door: Server, address: ListenAddress): ListenAddress {
+  return address.path === undefined ? { ...address, port: (door.address() as AddressInfo).port } : address;
 }
 
 /** Requests that come before anybody can be let in wait; the returned function hands them on. */

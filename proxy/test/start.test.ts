@@ -85,6 +85,12 @@ function run(file: string, settings: Record<string, string>): Running {
   return { child, ready, ended, prints, stdout: () => stdout, stderr: () => stderr };
 }
 
+async function said(settings: Record<string, string>): Promise<string> {
+  const proxy = run(main, settings);
+  await proxy.ready;
+  return proxy.stdout();
+}
+
 const portOf = (address = '') => Number(address.split(':').at(-1));
 const passwordIn = (text: string) => /^password: (\S+)$/m.exec(text)?.[1];
 const basicAuth = (name: string, password: string) => ({
@@ -243,6 +249,19 @@ describe('the proxy', () => {
     expect(proxy.stdout()).toMatch(/passwords travel there in the clear/);
   });
 
+  test('says which port it got where it was to take any', async () => {
+    const proxy = run(main, { ...(await environment()), WHARFIE_LISTEN: '127.0.0.1:0' });
+    const { url = '' } = (await proxy.ready) ?? {};
+    expect((await fetch(`${url}/v2/`)).status).toBe(401);
+  });
+
+  test('says in a container what to type, by the name that clients use', async () => {
+    const settings = { ...(await environment()), WHARFIE_PUBLISH: '[::]:5050' };
+    expect(await said(settings)).toContain('docker login --username admin localhost:5050\n');
+    const renamed = { ...(await environment()), WHARFIE_PUBLISH: '5050', WHARFIE_PUBLIC_URL: 'https://example.com' };
+    expect(await said(renamed)).toContain('docker login --username admin example.com\n');
+  });
+
   test('applies a change of access.yml and of htpasswd without a restart, and keeps the last good ones', async () => {
     const settings = { ...(await environment()), WHARFIE_ADMIN_PASSWORD: 'secret' };
     await fakeRegistry(settings.WHARFIE_REGISTRY_LISTEN);
@@ -346,6 +365,14 @@ describe('npm start', () => {
     expect(await started.ended).toBe(0);
     expect(started.stderr()).toBe('');
     await expectNobodyLeft(settings);
+  });
+
+  test('says what to type where a proxy in front connects to a socket', async () => {
+    const socket = `unix:${join(await temporaryFolder(), 'door')}`;
+    const started = run(script, { ...(await environment()), WHARFIE_LISTEN: socket });
+    await started.prints(/docker push .*\n/);
+    expect(started.stdout()).toContain(`Wharfie is ready at ${socket}. `);
+    expect(started.stdout()).toContain('docker login --username admin HOST\n');
   });
 
   test.each<[string, { user?: string; htpasswd?: string; expected: string }]>([
