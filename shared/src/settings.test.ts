@@ -79,6 +79,13 @@ describe('settings', () => {
     expect(read({ WHARFIE_PUBLISH: text }).settings.publish).toEqual(expected);
   });
 
+  it('may be long where no timer runs so long', () => {
+    expect(read({ WHARFIE_UPLOAD_LIFETIME: '365d', WHARFIE_IDLE_TIMEOUT: '24d' }).settings).toMatchObject({
+      uploadLifetime: 365 * 86_400_000,
+      idleTimeout: 24 * 86_400_000,
+    });
+  });
+
   it('come from an alias when the variable of our own is not set', () => {
     expect(read({ SETTINGS_FLAVOR: 'swift', GUNICORN_WORKERS: '8' }).settings).toMatchObject({
       storage: 'swift',
@@ -101,6 +108,10 @@ describe('settings', () => {
     ['WHARFIE_WORKERS', '1.5'],
     ['GUNICORN_WORKERS', 'many'],
     ['WHARFIE_DRAIN', '-1'],
+    ['WHARFIE_IDLE_TIMEOUT', '5'],
+    // Past 2^31 - 1 ms Node's timers do not wait at all, or not so long.
+    ['WHARFIE_IDLE_TIMEOUT', '25d'],
+    ['WHARFIE_HEADERS_TIMEOUT', '597h'],
     ['WHARFIE_LOG_LEVEL', 'loud'],
     ['WHARFIE_LOG_FORMAT', 'xml'],
     ['WHARFIE_PUBLIC_URL', 'ftp://example.org'],

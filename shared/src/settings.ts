@@ -80,6 +80,9 @@ const duration = z.string().transform((text, context): number => {
   return z.NEVER;
 });
 
+/** One that a timer waits: Node's know no longer ones than 2^31 - 1 ms, and some do not wait at all then. */
+const timerDuration = duration.refine((milliseconds) => milliseconds < 2 ** 31, 'must be at most 24d');
+
 const dataFolder = (environment: Environment): string => environment['WHARFIE_DATA'] || './data';
 
 /** Every setting of both services. Each service picks its own, so that both agree on names, defaults and meaning. */
@@ -177,14 +180,14 @@ export function settingsTable(environment: Environment) {
     },
     idleTimeout: {
       variables: ['WHARFIE_IDLE_TIMEOUT'],
-      schema: duration,
+      schema: timerDuration,
       fallback: '5m',
       description:
         'how long nothing may move on a connection with a request under way; an upload as such may take any time',
     },
     headersTimeout: {
       variables: ['WHARFIE_HEADERS_TIMEOUT'],
-      schema: duration,
+      schema: timerDuration,
       fallback: '60s',
       description: 'how long the head of a request may take to arrive',
     },
