@@ -19,6 +19,13 @@ it('the Dockerfile needs no builder that has to be fetched', () => {
   expect(dockerfile).not.toMatch(/^# *syntax=|<<|--mount/m);
 });
 
+it('the audit log that docs/operations.md has rotated lies where the proxy’s unit may write', () => {
+  const page = read('docs/operations.md');
+  const [, folder = ''] = /^\/var\/log\/([^/]+)\/audit\.log \{$/m.exec(page) ?? [];
+  const [, unit = ''] = /systemctl kill .*--signal=USR2 (\S+)/.exec(page) ?? [];
+  expect(read(`deploy/systemd/${unit}.service`)).toContain(`\nLogsDirectory=${folder}\n`);
+});
+
 it('.env.example names only what docker-compose.yml or the files beside it read', () => {
   const files = ['openstack', 'tls', 'host-folder'].map((name) => read(`deploy/compose/${name}.yml`));
   const names = [...example.matchAll(/^#([A-Z_]+)=/gm)].map(([, name = '']) => name);

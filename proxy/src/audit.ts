@@ -21,7 +21,8 @@ export class AuditLog {
       this.#file = openSync(path, 'a', 0o600);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      throw new SettingsError('WHARFIE_AUDIT_LOG', `${path} cannot be written (${code ?? 'unknown'})`);
+      const remedy = 'name a file in a folder that is there and that the proxy may write, such as that of WHARFIE_DATA';
+      throw new SettingsError('WHARFIE_AUDIT_LOG', `${path} cannot be written (${code ?? 'unknown'}): ${remedy}`);
     }
   }
 
