@@ -34,6 +34,13 @@ it('.env.example names only what docker-compose.yml or the files beside it read'
     expect([compose, ...files].join('\n')).toMatch(new RegExp(`\\b${name}\\b`));
 });
 
+it('.env.example names every setting that docker-compose.yml passes on', () => {
+  const names = Object.values(settingsTable({})).map(({ variables }) => variables[0]);
+  const passed = names.filter((name) => compose.includes(`      ${name}:\n`));
+  expect(passed.length).toBeGreaterThan(30);
+  expect(passed.filter((name) => !new RegExp(`^#${name}(_FILE)?=`, 'm').test(example))).toEqual([]);
+});
+
 it('docker-compose.yml passes on every setting that is not about places in a container', () => {
   const places = /^WHARFIE_(DATA|.*LISTEN|REGISTRY_URL|TLS_.*|STORAGE_ROOT)$|^REGISTRY_STORAGE_FILESYSTEM_/;
   const names = Object.values(settingsTable({})).flatMap(({ variables }): readonly string[] => variables);
