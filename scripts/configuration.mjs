@@ -5,12 +5,12 @@ import { settingsTable } from '@wharfie/shared';
 /** The page as it should be. */
 export function configurationPage() {
   const rows = Object.values(settingsTable({})).map((setting) => {
-    /** @type {{ variables: readonly string[], fallback?: string | (() => string), description: string }} */
-    const { variables, fallback, description } = setting;
+    /** @type {{ variables: readonly string[], schema: { description?: string | undefined }, fallback?: string | (() => string), description: string }} */
+    const { variables, schema, fallback, description } = setting;
     const [name = '', ...aliases] = variables;
     const given = typeof fallback === 'function' ? 'follows from the machine' : !fallback ? '' : `\`${fallback}\``;
     const also = aliases.length > 0 ? ` (or ${aliases.map((alias) => `\`${alias}\``).join(', ')})` : '';
-    return `| \`${name}\`${also} | ${given} | ${description} |`;
+    return `| \`${name}\`${also} | ${given} | ${schema.description ?? ''} | ${description} |`;
   });
   const secrets = Object.values(settingsTable({})).flatMap((setting) =>
     'secret' in setting ? [`\`${setting.variables[0]}\``] : [],
@@ -21,8 +21,8 @@ Environment variables; \`npm start\` gives both services the same. Each service 
 value ends the start with the variable's name; an unknown \`WHARFIE_…\` variable is warned about. An empty variable counts as unset.
 What is secret (${secrets.join(', ')}) may lie in a file, which the variable with \`_FILE\` behind its name gives.
 
-| variable | default | |
-|---|---|---|
+| variable | default | takes | |
+|---|---|---|---|
 ${rows.join('\n')}
 `;
 }

@@ -21,6 +21,12 @@ describe('the pages', () => {
     expect(read(path)).toBe(page());
   });
 
+  it('say what every setting takes that does not take any text', () => {
+    const particular = Object.values(settingsTable({})).filter(({ schema }) => !schema.safeParse('%').success);
+    expect(particular.length).toBeGreaterThan(15);
+    expect(particular.filter(({ schema }) => !schema.description).map(({ variables }) => variables[0])).toEqual([]);
+  });
+
   it('link to files and headings that exist', () => {
     expect(pages.length).toBeGreaterThan(10);
     const broken = pages.flatMap((page) =>

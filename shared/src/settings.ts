@@ -18,6 +18,7 @@ export interface Setting<T> {
   /** Used when no variable is set. A function when it follows from other settings or from the machine. */
   fallback?: string | (() => string);
   secret?: true;
+  /** What it is for. The values that it takes are in the schema's own description. */
   description: string;
 }
 
@@ -31,57 +32,76 @@ export interface SettingSource {
 type Environment = Readonly<Record<string, string | undefined>>;
 type Values<S extends Record<string, Setting<unknown>>> = { [K in keyof S]: z.output<S[K]['schema']> };
 
-const listenAddress = z.string().transform((text, context): ListenAddress => {
-  const address = parseListenAddress(text);
-  if (address) return address;
-  context.issues.push({ code: 'custom', message: `must be HOST:PORT or unix:PATH, not "${text}"`, input: text });
-  return z.NEVER;
-});
-const addressList = z.string().transform((text, context): AddressList => {
-  try {
-    return AddressList.parse(text);
-  } catch (error) {
-    context.issues.push({ code: 'custom', message: (error as Error).message, input: text });
+const listenAddress = z
+  .string()
+  .transform((text, context): ListenAddress => {
+    const address = parseListenAddress(text);
+    if (address) return address;
+    context.issues.push({ code: 'custom', message: `must be HOST:PORT or unix:PATH, not "${text}"`, input: text });
     return z.NEVER;
-  }
-});
+  })
+  .describe('`HOST:PORT` or `unix:PATH`');
+const addressList = z
+  .string()
+  .transform((text, context): AddressList => {
+    try {
+      return AddressList.parse(text);
+    } catch (error) {
+      context.issues.push({ code: 'custom', message: (error as Error).message, input: text });
+      return z.NEVER;
+    }
+  })
+  .optional()
+  .describe('like `192.0.2.7, 10.0.0.0/8`');
 /** As compose files write it: where there is no host, every one. */
 const publishedAddress = z
   .string()
   .transform((text) => (/^\d+$/.test(text) ? `:${text}` : text))
   .pipe(listenAddress)
-  .optional();
+  .optional()
+  .describe('`PORT` or `HOST:PORT`');
 const path = z.string().transform((text) => resolve(text));
 const optionalPath = path.optional();
 const oneOf = <const T extends readonly [string, ...string[]]>(...words: T) =>
-  z.enum(words, { error: (issue) => `must be ${words.join(' or ')}, not "${String(issue.input)}"` });
+  z
+    .enum(words, { error: (issue) => `must be ${words.join(' or ')}, not "${String(issue.input)}"` })
+    .describe(words.map((word) => `\`${word}\``).join(', '));
+const range = (least: number, most: number) => `${least} to ${most}`;
 const wholeNumber = (least: number, most: number) =>
-  z.string().transform((text, context): number => {
-    const number = Number(text);
-    if (/^\d+$/.test(text) && number >= least && number <= most) return number;
-    context.issues.push({
-      code: 'custom',
-      message: `must be a whole number from ${least} to ${most}, not "${text}"`,
-      input: text,
-    });
-    return z.NEVER;
-  });
+  z
+    .string()
+    .transform((text, context): number => {
+      const number = Number(text);
+      if (/^\d+$/.test(text) && number >= least && number <= most) return number;
+      context.issues.push({
+        code: 'custom',
+        message: `must be a whole number from ${range(least, most)}, not "${text}"`,
+        input: text,
+      });
+      return z.NEVER;
+    })
+    .describe(range(least, most));
 
 const units = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 /** A length of time as distribution writes it, in milliseconds. */
-const duration = z.string().transform((text, context): number => {
-  const [, number, unit] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? [];
-  if (number !== undefined) return Number(number) * units[unit as keyof typeof units] * 1000;
-  context.issues.push({
-    code: 'custom',
-    message: `must be a time like 168h, 7d, 30m or 10s, not "${text}"`,
-    input: text,
-  });
-  return z.NEVER;
-});
+const duration = z
+  .string()
+  .transform((text, context): number => {
+    const [, number, unit] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? [];
+    if (number !== undefined) return Number(number) * units[unit as keyof typeof units] * 1000;
+    context.issues.push({
+      code: 'custom',
+      message: `must be a time like 168h, 7d, 30m or 10s, not "${text}"`,
+      input: text,
+    });
+    return z.NEVER;
+  })
+  .describe('`10s`, `30m`, `168h`, `7d` and so on');
 
 /** One that a timer waits: Node's know no longer ones than 2^31 - 1 ms, and some do not wait at all then. */
-const timerDuration = duration.refine((milliseconds) => milliseconds < 2 ** 31, 'must be at most 24d');
+const timerDuration = duration
+  .refine((milliseconds) => milliseconds < 2 ** 31, 'must be at most 24d')
+  .describe('`10s`, `30m`, `2h` and so on, at most `24d`');
 
 const dataFolder = (environment: Environment): string => environment['WHARFIE_DATA'] || './data';
 
@@ -127,7 +147,8 @@ export function settingsTable(environment: Environment) {
     registryUrl: {
       variables: ['WHARFIE_REGISTRY_URL'],
       schema: z.string().optional(),
-      description: 'where the proxy finds the registry; follows from WHARFIE_REGISTRY_LISTEN when unset',
+      description:
+        'where the proxy finds the registry, or several, separated by commas; follows from WHARFIE_REGISTRY_LISTEN when unset',
     },
     adminUser: {
       variables: ['WHARFIE_ADMIN_USER'],
@@ -143,7 +164,7 @@ export function settingsTable(environment: Environment) {
     },
     passwordCost: {
       variables: ['WHARFIE_PASSWORD_COST'],
-      schema: z.string().optional().pipe(wholeNumber(4, 17).optional()),
+      schema: z.string().optional().pipe(wholeNumber(4, 17).optional()).describe(range(4, 17)),
       description:
         'a login whose hash is of a lower cost, or not of the kind $2y$, replaces it in htpasswd by one of this cost',
     },
@@ -170,7 +191,7 @@ export function settingsTable(environment: Environment) {
       variables: ['WHARFIE_WORKERS', 'GUNICORN_WORKERS'],
       schema: wholeNumber(1, 64),
       fallback: () => String(Math.min(availableParallelism(), 4)),
-      description: 'registry processes',
+      description: 'registry processes; as many as there are cores, at most 4, when unset',
     },
     drain: {
       variables: ['WHARFIE_DRAIN'],
@@ -213,7 +234,7 @@ export function settingsTable(environment: Environment) {
       variables: ['WHARFIE_LOG_FORMAT'],
       schema: oneOf('pretty', 'json'),
       fallback: () => (process.stdout.isTTY ? 'pretty' : 'json'),
-      description: 'how it is logged',
+      description: 'how it is logged; `pretty` on a terminal and else `json` when unset',
     },
     auditLog: {
       variables: ['WHARFIE_AUDIT_LOG'],
@@ -230,13 +251,14 @@ export function settingsTable(environment: Environment) {
         .regex(/^\w+:\/\/[^/]+(?!\/v2(\/|$))(\/|$)/, 'must end before /v2/, which clients add by themselves')
         // As headers can hold it: other letters and quotes are encoded.
         .transform((text) => new URL(text).href)
-        .optional(),
+        .optional()
+        .describe('an http or https address'),
       description:
         'the address that clients use, when another proxy stands in front; its path, if any, stands before `/v2/`',
     },
     trustedProxies: {
       variables: ['WHARFIE_TRUSTED_PROXIES'],
-      schema: addressList.optional(),
+      schema: addressList,
       description:
         'addresses and networks whose `X-Forwarded-For`, `-Proto` and `-Host` are believed, separated by commas',
     },

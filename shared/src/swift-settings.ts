@@ -2,7 +2,10 @@ import { z } from 'zod';
 import type { Setting } from './settings.js';
 
 const text = z.string().optional();
-const address = z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).optional();
+const address = z
+  .url({ protocol: /^https?$/, error: 'must be an http or https address' })
+  .optional()
+  .describe('an http or https address');
 /** URLs fold `.` and `..`, which would lead out of the container. */
 const noDots = /^(?!(.*\/)?\.{1,2}(\/|$))/;
 const mustNotBeDots = 'must be without a part that is `.` or `..`';
@@ -13,7 +16,8 @@ const yesOrNo = z
   .string()
   .toLowerCase()
   .pipe(z.enum([...truths, ...falsehoods], { error: 'must be true or false' }))
-  .transform((word) => truths.includes(word));
+  .transform((word) => truths.includes(word))
+  .describe('`true` or `false`');
 
 /**
  * Where Swift is and who we are there: the variables of the OpenStack clients, then those of distribution.
@@ -41,7 +45,8 @@ export const swiftTable = {
       .string()
       .regex(/^v?[123](\.0)?$/, 'must be 1, 2 or 3')
       .transform((version) => Number(/[123]/.exec(version)?.[0]))
-      .optional(),
+      .optional()
+      .describe('`1`, `2` or `3`'),
     description: 'Swift: version of the login; guessed from its address when unset',
   },
   osUsername: {
@@ -121,9 +126,10 @@ export const swiftTable = {
     schema: z
       .string()
       .transform((name) => name.replace(/URL$/, ''))
-      .pipe(z.enum(interfaces, { error: `must be ${interfaces.join(' or ')}` })),
+      .pipe(z.enum(interfaces, { error: `must be ${interfaces.join(' or ')}` }))
+      .describe('`public`, `internal` or `admin`'),
     fallback: 'public',
-    description: 'Swift: `public`, `internal` or `admin`',
+    description: 'Swift: which of its addresses in the catalogue',
   },
   osCacert: { variables: ['OS_CACERT'], schema: text, description: 'Swift: PEM file of the authorities to trust' },
   osInsecure: {
