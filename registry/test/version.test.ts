@@ -6,10 +6,16 @@ import { createApp } from '../src/create-app.js';
 import { MemoryDriver } from '../src/storage/memory.js';
 import { secret, token } from './harness.js';
 
+/** The lines of the log so far. */
+const log: { level: string; status: number }[] = [];
+const logger = pino(
+  { level: 'debug', formatters: { level: (level) => ({ level }) } },
+  { write: (line: string) => log.push(JSON.parse(line) as (typeof log)[number]) },
+);
 let app: Awaited<ReturnType<typeof createApp>>;
 let server: Server;
 beforeAll(async () => {
-  app = await createApp(new MemoryDriver(), secret, pino({ level: 'silent' }));
+  app = await createApp(new MemoryDriver(), secret, logger);
   await app.init();
   server = app.getHttpServer();
 });
@@ -38,5 +44,17 @@ describe('GET /v2/', () => {
     if (authorization !== undefined) void asked.set('authorization', authorization);
     const { text } = await asked.expect(401);
     expect(JSON.parse(text)).toMatchObject({ errors: [{ code: 'UNAUTHORIZED' }] });
+  });
+
+  it.each([
+    ['debug', 'the check of a proxy', '/v2/', undefined],
+    ['info', 'a token that nobody signed', '/v2/', 'Bearer e30.e30'],
+    ['info', 'a stranger elsewhere', '/v2/_catalog', undefined],
+  ])('has a line in the log at the level %s for %s', async (level, _, path, authorization) => {
+    log.length = 0;
+    const asked = request(server).get(path);
+    if (authorization !== undefined) void asked.set('authorization', authorization);
+    await asked.expect(401);
+    await expect.poll(() => log).toMatchObject([{ level, status: 401 }]);
   });
 });

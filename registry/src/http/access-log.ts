@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Logger } from '@wharfie/shared';
 import { Counter, Histogram, answeredStatus } from '@wharfie/shared';
 import type { Exchange, RefusedExchange } from './exchange.js';
@@ -27,6 +28,8 @@ export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Log
   const { id, request, response } = exchange;
   const { socket, method = '' } = request;
   const start = performance.now();
+  // Now: Fastify gets another URL.
+  const check = isCheck(request);
   const [readBefore, writtenBefore] = [socket.bytesRead, socket.bytesWritten];
   response.once('close', () => {
     const route = 'route' in exchange ? exchange.route : undefined;
@@ -53,6 +56,12 @@ export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Log
       ...(response.writableFinished ? {} : { broken: true }),
     };
     if (status >= 500) logger.warn(line, 'request');
+    else if (check) logger.debug(line, 'request');
     else logger.info(line, 'request');
   });
+}
+
+/** Whether a proxy may be asking, as each does every other second, if the registry is there: it shows no token and gets a 401. */
+function isCheck({ method, url, headers }: IncomingMessage): boolean {
+  return method === 'GET' && url === '/v2/' && headers.authorization === undefined;
 }
