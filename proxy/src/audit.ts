@@ -109,7 +109,7 @@ function eventOf({ route, login, response }: Exchange): 'push' | 'delete' | 'log
   const actions = route?.access.flatMap((access) => access.actions) ?? [];
   if (login === 'refused' || status === 429) return 'login';
   if (actions.includes('delete')) return 'delete';
-  // The steps of an upload change nothing yet: what stores a blob or a manifest does, and what is refused.
+  // The steps of an upload change nothing yet: what stores a blob or a manifest does. What fails is noted of each.
   if (actions.includes('push') && (status === 201 || status >= 400)) return 'push';
   return undefined;
 }

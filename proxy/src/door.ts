@@ -1,9 +1,10 @@
 import { answerAndClose, OciError } from '@wharfie/shared';
 import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TlsOptions } from 'node:tls';
+import { Connections } from './connections.js';
 import { ownHeaders } from './headers.js';
 
 export interface DoorOptions {
@@ -20,8 +21,14 @@ export interface DoorOptions {
 const keepAlive = 75_000;
 const maxHeaderSize = 16 * 1024;
 
-/** The public server, with its limits. Whoever serves it listens to its requests. */
-export function createDoor({ tls, idle, headers, maxConnections }: DoorOptions): Server {
+/** The public server and what is under way there. */
+export interface Door {
+  server: Server;
+  connections: Connections;
+}
+
+/** The door with its limits. Whoever serves it listens to the requests of its server. */
+export function createDoor({ tls, idle, headers, maxConnections }: DoorOptions): Door {
   const options: ServerOptions = {
     maxHeaderSize,
     insecureHTTPParser: false,
@@ -38,36 +45,32 @@ export function createDoor({ tls, idle, headers, maxConnections }: DoorOptions):
   // maxHeaderSize bounds them; those past Node's 1000 would frame the body and not be seen here.
   server.maxHeadersCount = 0;
   server.maxConnections = maxConnections;
-  answerMalformed(server);
-  server.on('connect', (_request, socket: Duplex) => {
-    sayLast(
-      socket,
-      new OciError('UNSUPPORTED', 'this is a registry, not a way to other hosts', undefined, { Allow: 'GET, HEAD' }),
-    );
-  });
+  const connections = new Connections(server);
+  refuseOddities(server, connections);
   // There is no listener for `upgrade`: so Node serves such a request as if it had not asked for another protocol.
-  return server;
+  return { server, connections };
 }
 
-/** Answers what is not HTTP in the same form as everything else, then closes the connection. */
-function answerMalformed(server: Server): void {
-  const open = new WeakMap<Duplex, Set<ServerResponse>>();
-  const remember = ({ socket }: IncomingMessage, response: ServerResponse) => {
-    const ofSocket = open.get(socket) ?? new Set();
-    open.set(socket, ofSocket.add(response));
-    response.once('close', () => ofSocket.delete(response));
+/** Answers what is no request for us in the same form as everything else, then closes the connection. */
+function refuseOddities(server: Server, connections: Connections): void {
+  const said = new WeakSet<Duplex>();
+  const sayOnce = (socket: Duplex, error: OciError): void => {
+    if (said.has(socket)) return;
+    said.add(socket);
+    // What came before has its own answer, which this must not be taken for, nor be held in.
+    const owed = connections
+      .underWay(socket)
+      .some((response) => (response.headersSent || response.req.complete) && !response.writableFinished);
+    if (owed || !socket.writable) socket.destroy();
+    else sayLast(socket, error);
   };
-  for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, remember);
-  const answered = new WeakSet<Duplex>();
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    if (answered.has(socket)) return;
-    answered.add(socket);
-    // What came before this has its own answer, which must not be taken for this one, nor hold it.
-    const midAnswer = [...(open.get(socket) ?? [])].some(
-      (response) => (response.headersSent || response.req.complete) && !response.writableFinished,
-    );
-    if (error.code === 'ECONNRESET' || !socket.writable || midAnswer) socket.destroy();
-    else sayLast(socket, malformed(error));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === 'ECONNRESET') socket.destroy();
+    else sayOnce(socket, malformed(error));
+  });
+  server.on('connect', (_request, socket) => {
+    const message = 'this is a registry, not a way to other hosts';
+    sayOnce(socket, new OciError('UNSUPPORTED', message, undefined, { Allow: 'GET, HEAD' }));
   });
 }
 

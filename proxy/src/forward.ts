@@ -49,7 +49,13 @@ export class Forwarder {
     });
     this.#proxy.on('proxyRes', (answer, request) => {
       const attempt = this.#attempts.get(request);
-      if (attempt) void this.#onAnswer(attempt, answer);
+      if (!attempt) return;
+      this.#onAnswer(attempt, answer).catch((error: unknown) => {
+        // Such as a status that Node reads but does not write.
+        this.log.error({ requestId: attempt.exchange.id, err: error }, 'an answer of the registry cannot be passed on');
+        attempt.sent?.destroy();
+        return refuse(attempt.exchange, badGateway());
+      });
     });
   }
 
@@ -230,7 +236,7 @@ function writeHead(
   { length, more = [] }: { length?: number; more?: string[] },
 ): void {
   const headers = responseHeaders(answer, ownHeaders(id), () => hostOf(upstream), publicPath, length);
-  response.writeHead(answer.statusCode ?? 502, answer.statusMessage, [...headers, ...more]);
+  response.writeHead(answer.statusCode ?? 502, [...headers, ...more]);
 }
 
 /** What http-proxy takes for the body of a request that has none, and would otherwise pass on whatever came. */

@@ -9,8 +9,7 @@ import {
   type Route,
 } from '@wharfie/shared';
 import { once } from 'node:events';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { recordWhenOver } from './access-log.js';
 import { mayPullEverything, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
@@ -19,8 +18,8 @@ import { authenticate, noteLogin, type Passwords } from './authenticate.js';
 import { authorize } from './authorize.js';
 import { answerCatalog } from './catalog.js';
 import { challenge } from './challenge.js';
-import { Drain } from './drain.js';
-import { beginExchange, clientLeft, type Exchange } from './exchange.js';
+import type { Door } from './door.js';
+import { beginExchange, clientLeft, resetClient, type Exchange } from './exchange.js';
 import { Forwarder } from './forward.js';
 import { checkFraming } from './headers.js';
 import type { Htpasswd } from './htpasswd/file.js';
@@ -49,22 +48,16 @@ export interface Services {
   publicUrl: string | undefined;
 }
 
-export interface Proxy {
-  /** Stops accepting, lets requests under way end for `seconds`, then cuts off the rest; resolves when none is left. */
-  close(seconds: number): Promise<void>;
-}
+/** Requests that wait for their turn on one connection at most; hardly any client sends a second before the first answer. */
+const mostWaiting = 100;
 
 /** Serves the door: who asks, may they, then forward it with a signed identity that holds exactly that. */
-export function serve(server: Server, services: Services): Proxy {
+export function serve({ server, connections }: Door, services: Services): void {
   const { policy, passwords, upstreams, log, trusted } = services;
   const publicPath = pathOf(services.publicUrl);
   const sign = identitySigner(services.secret);
   const tokens = new ClientTokens(services.secret, services.accounts);
-  const drain = new Drain(server);
   const forwarder = new Forwarder(upstreams, new HandedFiles(services.secret), services.idle, log);
-
-  /** The response that is answered last on each connection: pipelined requests take turns. */
-  const latest = new WeakMap<Socket, ServerResponse>();
 
   async function answer(exchange: Exchange): Promise<void> {
     const { request } = exchange;
@@ -97,15 +90,23 @@ export function serve(server: Server, services: Services): Proxy {
   function begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Exchange {
     const exchange = beginExchange(request, response, { trusted, publicPath, expectsContinue });
     recordWhenOver(exchange, services);
-    drain.watch(request, response);
     return exchange;
   }
 
   function handle(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const { socket } = request;
+    // Node goes on with what it had read of a connection that was closed.
+    if (socket.destroyed) return;
     const exchange = begin(request, response, expectsContinue);
-    const before = latest.get(request.socket);
-    latest.set(request.socket, response);
-    const turn = before && !before.closed ? once(before, 'close').then(() => answer(exchange)) : answer(exchange);
+    const underWay = connections.underWay(socket);
+    const before = underWay.slice(0, underWay.indexOf(response));
+    // Node itself reads on until the client holds up answers, and those that wait for their turn have none.
+    if (before.length > mostWaiting) {
+      resetClient(exchange);
+      return;
+    }
+    const last = before.at(-1);
+    const turn = last ? once(last, 'close').then(() => answer(exchange)) : answer(exchange);
     turn.catch((error: unknown) => {
       // There is nobody to answer, and what failed is most likely what they left behind.
       if (clientLeft(exchange)) return undefined;
@@ -125,7 +126,6 @@ export function serve(server: Server, services: Services): Proxy {
     const exchange = begin(request, response, true);
     void refuse(exchange, new OciError('EXPECTATION_FAILED', 'the only expectation that is met is 100-continue'));
   });
-  return drain;
 }
 
 /** What stands before `/v2/` in the addresses that clients use. */

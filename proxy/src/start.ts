@@ -1,6 +1,7 @@
 import {
   AddressList,
   createLogger,
+  deriveKey,
   formatListenAddress,
   isLoopback,
   listen,
@@ -16,6 +17,7 @@ import type { AddressInfo } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import { parsePolicy, type Policy } from './access/policy.js';
 import { AuditLog } from './audit.js';
+import { requestEvents } from './connections.js';
 import { doorUrl } from './door-url.js';
 import { createDoor } from './door.js';
 import { WatchedFile } from './files/watched-file.js';
@@ -64,12 +66,13 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
   ];
   try {
     const door = createDoor({ idle, headers: settings.headersTimeout, maxConnections, ...(tls && { tls }) });
-    const begin = holdRequests(door);
-    await listen(door, address, 'WHARFIE_LISTEN');
-    const url = doorUrl(settings.publish ?? placeOf(door, address), tls !== undefined);
+    const { server, connections } = door;
+    const begin = holdRequests(server);
+    await listen(server, address, 'WHARFIE_LISTEN');
+    const url = doorUrl(settings.publish ?? placeOf(server, address), tls !== undefined);
     closers.push(() => {
-      door.close();
-      door.closeAllConnections();
+      server.close();
+      server.closeAllConnections();
     });
     const admin: AdminServer = await startAdminServer(
       settings.adminListen,
@@ -101,18 +104,22 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     });
     const upgrade =
       settings.passwordCost === undefined ? undefined : upgradeFile(files.htpasswd, settings.passwordCost, log);
-    const passwords = new Verifier(htpasswd, new Guesses(guessReporter(htpasswd, log, metrics)), upgrade);
+    const passwords = new Verifier(htpasswd, {
+      guesses: new Guesses(guessReporter(htpasswd, log, metrics)),
+      upgrade,
+      nobodysKey: deriveKey(secret, 'names without an account'),
+    });
     observePasswords(passwords, register);
     closers.push(() => passwords.destroy());
-    if (tlsFiles && tls && door instanceof TlsServer) {
-      const following = followTls(door, tlsFiles, tls, log);
+    if (tlsFiles && tls && server instanceof TlsServer) {
+      const following = followTls(server, tlsFiles, tls, log);
       closers.push(() => {
         following.close();
       });
     }
-    observeConnections(upstreams, () => connectionsOf(door), register);
+    observeConnections(upstreams, () => connectionsOf(server), register);
     const trusted = settings.trustedProxies ?? new AddressList();
-    const proxy = serve(door, {
+    serve(door, {
       passwords,
       accounts: htpasswd,
       policy,
@@ -133,7 +140,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
       reopen: () => audit?.reopen(),
       stop: async (reason) => {
         log.info({ reason }, `stopping; requests under way have ${settings.drain} s to end`);
-        await proxy.close(settings.drain);
+        await connections.close(settings.drain);
         await closeAll(closers);
         log.info('stopped');
       },
@@ -177,23 +184,23 @@ function report({ sources, unknown, listen, publish, tls }: ProxySettings, log: 
 }
 
 /** Where the door listens, with the port that it got where it was to take any. */
-function placeOf(door: Server, address: ListenAddress): ListenAddress {
-  return address.path === undefined ? { ...address, port: (door.address() as AddressInfo).port } : address;
+function placeOf(server: Server, address: ListenAddress): ListenAddress {
+  return address.path === undefined ? { ...address, port: (server.address() as AddressInfo).port } : address;
 }
 
 /** Requests that come before anybody can be let in wait; the returned function hands them on. */
-function holdRequests(door: Server): () => void {
+function holdRequests(server: Server): () => void {
   const waiting: { event: string; arguments: unknown[] }[] = [];
-  const holds = ['request', 'checkContinue', 'checkExpectation'].map((event) => {
+  const holds = requestEvents.map((event) => {
     const hold = (...held: unknown[]) => {
       waiting.push({ event, arguments: held });
     };
-    door.on(event, hold);
-    return () => door.removeListener(event, hold);
+    server.on(event, hold);
+    return () => server.removeListener(event, hold);
   });
   return () => {
     for (const release of holds) release();
-    for (const held of waiting) door.emit(held.event, ...held.arguments);
+    for (const held of waiting) server.emit(held.event, ...held.arguments);
   };
 }
 

@@ -118,8 +118,12 @@ describe('a registry that dies', () => {
     expect(answer.error?.detail['requestId']).toBe(answer.headers['x-request-id']);
   });
 
-  test('and answers nonsense is a 502', async () => {
-    const nonsense = createNetServer((socket) => socket.on('error', () => undefined).end('hello\r\n\r\n'));
+  test.each([
+    ['is no HTTP', 'hello\r\n\r\n'],
+    // Node reads it, and would throw when it were to be passed on.
+    ['has no possible status', 'HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n'],
+  ])('and answers what %s is a 502', async (_, said) => {
+    const nonsense = createNetServer((socket) => socket.on('error', () => undefined).end(said));
     nonsense.listen(0, '127.0.0.1');
     await once(nonsense, 'listening');
     onTestFinished(() => void nonsense.close());

@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
 import { parsePolicy, type Policy } from '../src/access/policy.js';
 import type { AuditLog } from '../src/audit.js';
+import type { Connections } from '../src/connections.js';
 import { createDoor } from '../src/door.js';
 import { parseHtpasswd, type Htpasswd } from '../src/htpasswd/file.js';
 import { guessReporter } from '../src/guess-report.js';
@@ -13,7 +14,7 @@ import { Guesses } from '../src/htpasswd/guesses.js';
 import { hashPassword } from '../src/htpasswd/password.js';
 import { Verifier } from '../src/htpasswd/verifier.js';
 import { createMetrics } from '../src/metrics.js';
-import { serve, type Proxy } from '../src/server.js';
+import { serve } from '../src/server.js';
 import { Upstreams, type Upstream } from '../src/upstreams.js';
 
 export const secret = Buffer.from('a secret of the tests, 32 bytes and more');
@@ -55,7 +56,7 @@ export interface Asked {
 export interface TestDoor {
   port: number;
   url: string;
-  proxy: Proxy;
+  connections: Connections;
   server: Server;
   upstreams: Upstreams;
   registry: Server;
@@ -103,9 +104,10 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
   const counted = createMetrics(metrics);
   const logger = recordingLogger(log);
   if (settings.checkEvery !== undefined) upstreams.watch(logger, settings.checkEvery);
-  const passwords = new Verifier(accounts, new Guesses(guessReporter(accounts, logger, counted)));
-  const server = createDoor({ idle, headers, maxConnections: settings.maxConnections ?? 1000 });
-  const proxy = serve(server, {
+  const passwords = new Verifier(accounts, { guesses: new Guesses(guessReporter(accounts, logger, counted)) });
+  const door = createDoor({ idle, headers, maxConnections: settings.maxConnections ?? 1000 });
+  const { server, connections } = door;
+  serve(door, {
     passwords,
     accounts,
     policy: inForce,
@@ -120,14 +122,14 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
   });
   const port = await listenOn(server);
   onTestFinished(async () => {
-    await proxy.close(0);
+    await connections.close(0);
     upstreams.close();
     registry.closeAllConnections();
     registry.close();
     await passwords.destroy();
   });
   const url = `http://127.0.0.1:${port}`;
-  return { port, url, proxy, server, upstreams, registry, asked, log, metrics, accounts, policy: inForce };
+  return { port, url, connections, server, upstreams, registry, asked, log, metrics, accounts, policy: inForce };
 }
 
 export function upstreamAt(port: number): Upstream {
@@ -198,7 +200,7 @@ export async function heard(socket: Socket): Promise<string> {
   let said = '';
   socket.setEncoding('latin1').on('data', (chunk: string) => (said += chunk));
   socket.on('error', () => undefined).resume();
-  await once(socket, 'close');
+  await new Promise((resolve) => socket.once('close', resolve));
   return said;
 }
 

@@ -190,10 +190,28 @@ test('pipelined requests take turns', async () => {
   expect(answers).toHaveLength(4);
 });
 
+test('a connection on which requests without end wait for their turn is closed', async () => {
+  const door = await openDoor({ registry: () => undefined });
+  let begun = 0;
+  door.server.on('request', () => (begun += 1));
+  const socket = dial(door);
+  const said = heard(socket);
+  socket.write(`GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`);
+  await once(door.registry, 'request');
+  socket.write('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20_000));
+  expect(await said).toBe('');
+  // What had been read in one piece.
+  expect(begun).toBeLessThan(5_000);
+  expect(door.asked).toHaveLength(1);
+  expect(door.log.filter(({ msg }) => msg === 'request').length).toBeLessThan(200);
+});
+
 test.each([
-  ['has not begun', false],
-  ['has begun', true],
-])('nonsense behind a pull whose answer %s ends the connection without a word', async (_, begun) => {
+  ['nonsense', 'has not begun', false],
+  ['nonsense', 'has begun', true],
+  ['CONNECT x:1 HTTP/1.1\r\nHost: x', 'has not begun', false],
+  ['CONNECT x:1 HTTP/1.1\r\nHost: x', 'has begun', true],
+])('%j behind a pull whose answer %s ends the connection without a word', async (nonsense, _, begun) => {
   const door = await openDoor({
     registry: (_, response) => {
       response.writeHead(200, { 'Content-Length': 5 });
@@ -205,6 +223,6 @@ test.each([
   const pullBegins = begun ? once(socket, 'data') : once(door.registry, 'request');
   socket.write(`GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`);
   await pullBegins;
-  socket.write('nonsense\r\n\r\n');
+  socket.write(`${nonsense}\r\n\r\n`);
   expect((await said).split('\r\n\r\n')[1]).toBe(begun ? 'he' : undefined);
 });

@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { parseHtpasswd } from './file.js';
-import { Guesses } from './guesses.js';
 import { hashPassword, saltOf } from './password.js';
 import { betterSalt, upgradeFile } from './upgrade.js';
 import { Verifier } from './verifier.js';
@@ -26,7 +25,7 @@ async function open(text: string) {
     cost: wanted,
     store: (...line: [string, string, string]) => (stored = upgradeOfFile.store(...line)),
   };
-  const verifier = new Verifier(file, new Guesses(), upgrade);
+  const verifier = new Verifier(file, { upgrade });
   onTestFinished(async () => {
     await verifier.destroy();
     await rm(folder, { recursive: true });

@@ -15,6 +15,14 @@ type BcryptWork = { password: string; hash: string } | { password: string; salt:
 /** How long an idle thread stays, in milliseconds: the next one starts in less time than a check takes. */
 const idleTimeout = 2_000;
 
+export interface VerifierOptions {
+  guesses?: Guesses;
+  /** Replaces weak hashes; they stay as they are without it. */
+  upgrade?: Upgrade | undefined;
+  /** Whoever has the same one gives the names without an account the same costs. */
+  nobodysKey?: Buffer;
+}
+
 /**
  * Says whether a password is right, at the speed of a hash table once it has been: bcrypt runs in worker threads only,
  * once for each pair of line and password. `file.current` is read at every call, so a changed line counts at the next
@@ -35,14 +43,18 @@ export class Verifier {
     maxThreads: Math.min(Math.max(availableParallelism() - 1, 1), 4),
     idleTimeout,
   });
-  readonly #nobody = new NobodysHashes();
+  readonly #nobody: NobodysHashes;
+  readonly #guesses: Guesses;
+  readonly #upgrade: Upgrade | undefined;
 
-  /** @param upgrade replaces weak hashes; they stay as they are without it */
   constructor(
     private readonly file: { readonly current: Htpasswd },
-    private readonly guesses = new Guesses(),
-    private readonly upgrade?: Upgrade,
-  ) {}
+    { guesses = new Guesses(), upgrade, nobodysKey = randomBytes(32) }: VerifierOptions = {},
+  ) {
+    this.#guesses = guesses;
+    this.#upgrade = upgrade;
+    this.#nobody = new NobodysHashes(nobodysKey);
+  }
 
   /** Checks that wait for a thread. */
   get queueSize(): number {
@@ -60,15 +72,15 @@ export class Verifier {
     const hash = known?.hash ?? this.#nobody.hashOf(name, this.file.current);
     const pair = this.#pair(name, hash, password);
     // Before the look at what is known, which would tell a guesser who has to wait that a guess was right.
-    if (from !== undefined) this.guesses.refuseWhileLocked(name, from);
+    if (from !== undefined) this.#guesses.refuseWhileLocked(name, from);
     if (this.#verified.has(pair)) {
       this.cacheHits++;
-      if (from !== undefined) this.guesses.succeeded(name, from);
+      if (from !== undefined) this.#guesses.succeeded(name, from);
       return true;
     }
     const check = () => this.#joined(pair, () => this.#check(name, password, known, hash));
     if (from === undefined) return check();
-    return this.#joined(`${from} ${pair}`, () => this.guesses.attempt(name, from, check));
+    return this.#joined(`${from} ${pair}`, () => this.#guesses.attempt(name, from, check));
   }
 
   /** Ends the threads; checks under way are rejected. */
@@ -92,19 +104,19 @@ export class Verifier {
     // The password may have been changed while the old one was checked.
     if (!matches || known === undefined || !this.#isCurrent(name, hash)) return false;
     this.#verified.set(this.#pair(name, hash, password), true);
-    void this.#upgrade(name, password, known);
+    void this.#replaceWeak(name, password, known);
     return true;
   }
 
   /** Never fails: the login is good in any case. */
-  async #upgrade(name: string, password: string, known: BcryptHash): Promise<void> {
-    const salt = this.upgrade && betterSalt(known, this.upgrade.cost);
-    if (!this.upgrade || salt === undefined) return;
+  async #replaceWeak(name: string, password: string, known: BcryptHash): Promise<void> {
+    const salt = this.#upgrade && betterSalt(known, this.#upgrade.cost);
+    if (!this.#upgrade || salt === undefined) return;
     const better = await this.#pool.run({ password, salt }).catch(() => undefined);
     if (typeof better !== 'string') return;
     const hash = asApacheWrites(better);
     this.#verified.set(this.#pair(name, hash, password), true);
-    await this.upgrade.store(name, known.hash, hash);
+    await this.#upgrade.store(name, known.hash, hash);
   }
 
   #pair(name: string, hash: string, password: string): string {
