@@ -1,5 +1,6 @@
 import { OciError, type Route } from '@wharfie/shared';
 import { text } from 'node:stream/consumers';
+import { z } from 'zod';
 import { decide, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
 import type { Exchange } from './exchange.js';
@@ -11,6 +12,9 @@ const defaultPage = 100;
 const maxPage = 1000;
 /** Entries asked of the registry at once. */
 const registryPage = 1000;
+
+const catalog = z.object({ repositories: z.array(z.string()) });
+const envelope = z.object({ errors: z.array(z.object({ message: z.string() })) });
 
 /**
  * Answers the catalog with what the asker may pull, read from the registry's own catalog page by page. There is a link to
@@ -88,12 +92,21 @@ async function fetchPage(
     const answer = await upstreams.get(path, headers, signal);
     const body = await text(answer);
     if (answer.statusCode === 401) throw notAccepted();
-    const { repositories, errors } = JSON.parse(body) as { repositories: string[]; errors?: { message: string }[] };
-    if (answer.statusCode === 503) throw unavailable(errors?.[0]?.message);
+    if (answer.statusCode === 503) throw unavailable(messageIn(body));
     if (answer.statusCode !== 200) throw new Error(`the registry's catalog answers ${String(answer.statusCode)}`);
+    const { repositories } = catalog.parse(JSON.parse(body));
     return { repositories, more: answer.headers['link'] !== undefined };
   } catch (error) {
     if (error instanceof OciError) throw error;
     throw isUnreachable(error) ? unavailable() : Object.assign(badGateway(), { cause: error });
+  }
+}
+
+/** What an error of the registry says, if it says anything. */
+function messageIn(body: string): string | undefined {
+  try {
+    return envelope.parse(JSON.parse(body)).errors[0]?.message;
+  } catch {
+    return undefined;
   }
 }

@@ -135,6 +135,8 @@ describe('the catalog', () => {
   test.each([
     ['fails', (_: unknown, response: Parameters<RequestListener>[1]) => response.writeHead(500).end('{}')],
     ['answers nonsense', (_: unknown, response: Parameters<RequestListener>[1]) => response.end('nonsense')],
+    ['lists nothing', (_: unknown, response: Parameters<RequestListener>[1]) => response.end('{"repositories":null}')],
+    ['lists no names', (_: unknown, response: Parameters<RequestListener>[1]) => response.end('{"repositories":[7]}')],
     ['breaks off', (incoming: IncomingMessage) => incoming.socket.destroy()],
   ])('is a 502 when the registry %s', async (_, registry) => {
     const door = await openDoor({ registry });
@@ -153,6 +155,8 @@ describe('the catalog', () => {
       error: { code: 'UNAVAILABLE', message: expect.stringContaining(message) as string },
     });
     expect(unavailable.headers['retry-after']).toBe('5');
+    const wordless = await openDoor({ registry: (_, response) => response.writeHead(503).end('busy') });
+    expect(await ask(wordless, 'GET', '/v2/_catalog', basic('eve'))).toMatchObject({ status: 503 });
     const otherSecret = await openDoor({ registry: (_, response) => response.writeHead(401).end('{}') });
     const refused = await ask(otherSecret, 'GET', '/v2/_catalog', basic('eve'));
     expect(refused).toMatchObject({ status: 502, error: { message: expect.stringContaining('secret') as string } });

@@ -214,6 +214,16 @@ describe('wharfie', () => {
     expect({ status: listing.exitCode, stderr }).toEqual({ status: 0, stderr: '' });
   });
 
+  it('ends as it would have when nobody reads on', async () => {
+    const examining = spawn(process.execPath, [bin, 'doctor'], {
+      env: { ...environment(), WHARFIE_DRAIN: 'x' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    examining.stdout.destroy();
+    await once(examining, 'close');
+    expect(examining.exitCode).toBe(1);
+  });
+
   it('removes an account and says where access.yml still names it', () => {
     addUser('bob');
     writeFileSync(file('access.yml'), 'groups:\n  builders: [bob]\nrules:\n  - repositories: a\n    push: [bob]\n');

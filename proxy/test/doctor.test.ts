@@ -35,7 +35,7 @@ const registryOf = (key: string) => {
 };
 
 /** A data folder with everything in order, and services that answer as they should. */
-async function healthy() {
+async function healthy(key = secret) {
   const folder = await mkdtemp(join(tmpdir(), 'wharfie-doctor-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const data = join(folder, 'data');
@@ -43,10 +43,10 @@ async function healthy() {
   const file = (name: string) => join(data, name);
   await writeFile(file('htpasswd'), `admin:$2y$10$${'a'.repeat(53)}\n`, { mode: 0o600 });
   await writeFile(file('access.yml'), 'admins: [admin]\n', { mode: 0o600 });
-  await writeFile(file('secret'), `${secret}\n`, { mode: 0o600 });
+  await writeFile(file('secret'), `${key}\n`, { mode: 0o600 });
   const settings: Record<string, string> = {
     WHARFIE_DATA: data,
-    WHARFIE_REGISTRY_LISTEN: await registryOf(secret),
+    WHARFIE_REGISTRY_LISTEN: await registryOf(key),
     WHARFIE_REGISTRY_ADMIN_LISTEN: await serving((_, response) => response.end('ready\n')),
     WHARFIE_LISTEN: await serving((_, response) =>
       response.writeHead(401, { 'Docker-Distribution-API-Version': 'registry/2.0' }).end(),
@@ -85,6 +85,13 @@ describe('wharfie doctor', () => {
     ]) {
       expect(said).toMatch(new RegExp(`^ok +${about}`, 'm'));
     }
+  });
+
+  test('measures a secret in bytes, as both services do', async () => {
+    const { settings } = await healthy('ü'.repeat(16));
+    const { said } = await doctor(settings);
+    expect(said).toMatch(/^ok +secret/m);
+    expect(said).toMatch(/^ok +registry/m);
   });
 
   test.each<[string, (found: Awaited<ReturnType<typeof healthy>>) => unknown, RegExp]>([
@@ -174,6 +181,11 @@ describe('wharfie doctor', () => {
       'a registry that does not run',
       ({ settings }) => (settings['WHARFIE_REGISTRY_LISTEN'] = '127.0.0.1:1'),
       /^warn +registry http:\/\/127.0.0.1:1: it does not answer/m,
+    ],
+    [
+      'no secret',
+      ({ file }) => rm(file('secret')),
+      /^warn +registry http:.*cannot be asked for more without a secret to sign with; see what is said of the secret/m,
     ],
     [
       'a registry that serves anybody',

@@ -99,6 +99,8 @@ describe('settings', () => {
   it.each([
     ['WHARFIE_LISTEN', 'nonsense'],
     ['WHARFIE_PUBLISH', 'nonsense'],
+    ['WHARFIE_PUBLISH', 'unix:/run/door'],
+    ['WHARFIE_PUBLISH', '%:5050'],
     ['WHARFIE_LISTEN', '127.0.0.1:65536'],
     ['WHARFIE_ADMIN_LISTEN', '5002'],
     ['WHARFIE_REGISTRY_LISTEN', 'unix:'],
@@ -128,12 +130,14 @@ describe('settings', () => {
     expect(error.message).not.toContain('\n');
   });
 
-  it.each(['https://hub.example/v2', 'https://hub.example:5000/v2/', 'https://hub.example/v2/team'])(
-    'have a public address that ends before /v2/: not %s',
-    (address) => {
-      expect(refusal({ WHARFIE_PUBLIC_URL: address }).message).toContain('must end before /v2/');
-    },
-  );
+  it.each([
+    'https://hub.example/v2',
+    'https://hub.example:5000/v2/',
+    'https://hub.example/v2/team',
+    'https://hub.example/./v2',
+  ])('have a public address that ends before /v2/: not %s', (address) => {
+    expect(refusal({ WHARFIE_PUBLIC_URL: address }).message).toContain('must end before /v2/');
+  });
 
   it('give the public address as a header can hold it', () => {
     const { settings } = read({ WHARFIE_PUBLIC_URL: 'https://реестр.example/a"b' });

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { AddressList } from './address-list.js';
 import type { ListenAddress } from './listen-address.js';
-import { parseListenAddress } from './listen-address.js';
+import { formatListenAddress, parseListenAddress } from './listen-address.js';
 import { SettingsError } from './settings-error.js';
 import { swiftTable } from './swift-settings.js';
 
@@ -53,11 +53,15 @@ const addressList = z
   })
   .optional()
   .describe('like `192.0.2.7, 10.0.0.0/8`');
-/** As compose files write it: where there is no host, every one. */
+/** As compose files write it: where there is no host, every one. Clients are told to use it. */
 const publishedAddress = z
   .string()
   .transform((text) => (/^\d+$/.test(text) ? `:${text}` : text))
   .pipe(listenAddress)
+  .refine(
+    (address) => address.path === undefined && URL.canParse(`http://${formatListenAddress(address)}`),
+    'must be PORT or HOST:PORT',
+  )
   .optional()
   .describe('`PORT` or `HOST:PORT`');
 const path = z.string().transform((text) => resolve(text));
@@ -248,9 +252,11 @@ export function settingsTable(environment: Environment) {
         .url({ protocol: /^https?$/, error: 'must be an http or https address' })
         .regex(/^[^?#]*$/, 'must not have a query or a fragment')
         .regex(/^\w+:\/\/[^/@]*(\/|$)/, 'must be without a user and a password')
-        .regex(/^\w+:\/\/[^/]+(?!\/v2(\/|$))(\/|$)/, 'must end before /v2/, which clients add by themselves')
-        // As headers can hold it: other letters and quotes are encoded.
+        // As headers can hold it: other letters and quotes are encoded, `.` and `..` are gone.
         .transform((text) => new URL(text).href)
+        .pipe(
+          z.string().regex(/^\w+:\/\/[^/]+(?!\/v2(\/|$))\//, 'must end before /v2/, which clients add by themselves'),
+        )
         .optional()
         .describe('an http or https address'),
       description:

@@ -15,7 +15,7 @@ const rule = (lines: string) => `rules:\n  - ${lines.replaceAll('\n', '\n    ')}
 
 describe('parsePolicy', () => {
   it('reads what the first start writes: the administrator everything, every account may pull', () => {
-    for (const admin of ['admin', 'it is "me"', '*', 'null']) {
+    for (const admin of ['admin', 'it is "me"', '*', '-', 'null']) {
       const policy = parsePolicy(defaultPolicy(admin));
       expect(policy.warnings).toEqual([]);
       expect(decide(policy, { name: admin }, 'delete', 'a/b').allowed).toBe(true);

@@ -80,7 +80,7 @@ export function defaultPolicy(adminUser: string): string {
   return `# Who may do what. A change applies within a second; \`wharfie access list\` shows it as a table.
 
 # They may do everything, everywhere.
-admins: [${/^[\w.-]+$/.test(adminUser) ? adminUser : JSON.stringify(adminUser)}]
+admins: [${/^\w[\w.-]*$/.test(adminUser) ? adminUser : JSON.stringify(adminUser)}]
 
 # Names for several accounts at once; a rule says "@builders" and means all of them.
 # groups:

@@ -11,9 +11,8 @@ const program = createProgram();
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
+    // Who read it, as `head` does, has seen enough; what is done, and how it ends, stays the same.
     if (error.code !== 'EPIPE') throw error;
-    // Who read it, as `head` does, has seen enough.
-    process.exit();
   });
 }
 

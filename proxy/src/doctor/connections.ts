@@ -49,9 +49,16 @@ export async function* examineDoor({ listen, tls }: ProxySettings): AsyncGenerat
 
 /** Whether the registry takes what this proxy signs. */
 async function asTheProxy(registry: Upstream, about: string, secretFile: string): Promise<Finding> {
-  // Not made here when it is missing.
-  await access(secretFile);
-  const token = identitySigner(await loadSecret(secretFile))({ subject: '', access: [] });
+  let secret;
+  try {
+    // Not made here when it is missing.
+    await access(secretFile);
+    secret = await loadSecret(secretFile);
+  } catch {
+    const text = 'it answers, and cannot be asked for more without a secret to sign with';
+    return { state: 'warn', about, text, remedy: 'see what is said of the secret' };
+  }
+  const token = identitySigner(secret)({ subject: '', access: [] });
   const { statusCode } = await ask(registry, { authorization: `Bearer ${token}` });
   if (statusCode === 200) return { state: 'ok', about, text: 'it takes what this proxy signs, and nothing else' };
   const remedy = 'give both the same WHARFIE_SECRET_FILE, and set both clocks right';

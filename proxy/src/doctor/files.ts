@@ -35,11 +35,17 @@ export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncG
     const strangers = unknown.map(({ line, text: name }) => `line ${line}: no account is called ${shown(name)}`);
     return { value: policy, text: counted(policy.rules.length, 'rule'), warnings: [...policy.warnings, ...strangers] };
   });
-  yield* examineFile('secret', secretFile, (text) => {
-    if (text.trim().length < shortestSecret)
-      throw new Error(`it is shorter than ${shortestSecret} characters: remove it, and a new one is made`);
-    return { value: undefined, text: 'it is long enough', warnings: [] };
-  });
+  // Its bytes count, as in loadSecret.
+  yield* examineFile(
+    'secret',
+    secretFile,
+    (text) => {
+      if (text.trim().length < shortestSecret)
+        throw new Error(`it is shorter than ${shortestSecret} characters: remove it, and a new one is made`);
+      return { value: undefined, text: 'it is long enough', warnings: [] };
+    },
+    'latin1',
+  );
 }
 
 /** Reads one file; what it holds is returned when it is right. */
@@ -47,10 +53,11 @@ async function* examineFile<T>(
   about: string,
   path: string,
   read: (text: string) => { value: T; text: string; warnings: readonly string[] },
+  encoding: 'utf8' | 'latin1' = 'utf8',
 ): AsyncGenerator<Finding, T | undefined> {
   let text;
   try {
-    text = await readFile(path, 'utf8');
+    text = await readFile(path, encoding);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') yield { state: 'warn', about, text: `${path} does not exist`, remedy: firstStart };
