@@ -127,6 +127,12 @@ describeWith(['swift'], 'the Swift driver', () => {
       const names = await swift.names(inUrl, 'again/');
       await upload(driver, 'blob/data');
       expect(await swift.names(inUrl, 'again/')).toEqual(names);
+      const refuse = (): void => {
+        throw new Error('no');
+      };
+      await expect(driver.write('blob/data', pieces(content), refuse, signal, content.length)).rejects.toThrow('no');
+      await driver.write('blob/data', pieces(content), () => undefined, signal, content.length);
+      expect(await swift.names(inUrl, 'again/')).toEqual(names);
       expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
     });
 

@@ -39,8 +39,10 @@ export async function supervise(settings: RegistrySettings, logger: Logger): Pro
   process.send?.({ ready: true });
 }
 
+/** Again and again, each time when the one before is over, until the returned function is called. */
 function purgeRegularly(storage: StorageDriver, lifetime: number, logger: Logger): () => void {
   const abort = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
   const purge = async (): Promise<void> => {
     try {
       const purged = await storage.purge(new Date(Date.now() - lifetime), abort.signal);
@@ -48,11 +50,11 @@ function purgeRegularly(storage: StorageDriver, lifetime: number, logger: Logger
     } catch (error) {
       if (!abort.signal.aborted) logger.error({ err: error }, 'abandoned uploads could not be removed');
     }
+    if (!abort.signal.aborted) timer = setTimeout(() => void purge(), Math.min(hour, lifetime));
   };
   void purge();
-  const timer = setInterval(() => void purge(), Math.min(hour, lifetime));
   return () => {
-    clearInterval(timer);
+    clearTimeout(timer);
     abort.abort();
   };
 }

@@ -122,6 +122,25 @@ it('a worker that cannot open its storage leaves all connections that came while
   expect(lines.join('')).toContain('a worker died');
 });
 
+it('a worker whose storage does not open for long leaves its connections, and does not hold up the end', async () => {
+  const script = scriptOf("process.on('message', () => 0); setInterval(() => 0, 1000);");
+  const { served, workers } = await connected(60, () => fork(script));
+  await vi.waitFor(() => {
+    expect(served).toHaveLength(60);
+  }, 15_000);
+  await workers.close();
+}, 30_000);
+
+it('an end while workers start loses none of the connections that wait for them', async () => {
+  const script = scriptOf("process.on('message', (m) => m === 'stop' && process.exit()); setInterval(() => 0, 1000);");
+  const { served, sockets, workers } = await connected(60, () => fork(script));
+  let closed = 0;
+  for (const socket of sockets) socket.on('close', () => (closed += 1)).resume();
+  await workers.close();
+  expect(served).toHaveLength(60);
+  expect(closed).toBe(0);
+});
+
 it('a worker that is killed takes nothing of its counters along', async () => {
   const metrics = JSON.stringify(await said(5, 100));
   const script = scriptOf(
@@ -147,16 +166,19 @@ it('a worker that is killed takes nothing of its counters along', async () => {
 });
 
 it('workers that die while they are told to stop do not keep the others from it', async () => {
-  const script = scriptOf(`process.on('message', () => undefined);`);
+  const script = scriptOf("process.on('message', () => undefined); process.send('ready');");
   const children: ReturnType<typeof fork>[] = [];
+  const ready: Promise<unknown>[] = [];
   const { workers } = await connected(12, () => {
     const child = fork(script);
     children.push(child);
+    ready.push(once(child, 'message'));
     return child;
   });
   await vi.waitFor(() => {
     expect(children).toHaveLength(3);
   });
+  await Promise.all(ready);
   for (const child of children) child.kill('SIGKILL');
   // They are dead, and nobody here has heard of it.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);

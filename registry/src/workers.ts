@@ -16,6 +16,9 @@ export interface Workers {
   close(): Promise<void>;
 }
 
+/** How long a process may take to open its storage until this one serves what waits for it, in milliseconds. */
+const patience = 5_000;
+
 /**
  * Serves in this process and, as soon as it has enough connections at a time, in up to `workers - 1` more. A process more
  * costs 90 MB, and brings nothing while one client pushes.
@@ -30,8 +33,9 @@ export function spread(
 ): Workers {
   const summed = new SummedMetrics();
   const children: ChildProcess[] = [];
-  /** Those that have opened their storage. */
+  /** Those that have opened their storage, and those that take too long for it. */
   const ready = new Set<ChildProcess>();
+  const late = new Set<ChildProcess>();
   let open = 0;
   let next = 0;
   let closing = false;
@@ -51,17 +55,28 @@ export function spread(
     if (child.pid === undefined) return;
     children.push(child);
     logger.info({ worker: child.pid }, 'a worker more');
+    const timer = setTimeout(() => {
+      late.add(child);
+      takeBack(child);
+    }, patience);
     child.once('message', () => {
+      clearTimeout(timer);
+      late.delete(child);
       ready.add(child);
       for (const [socket, worker] of waiting) if (worker === child) give(socket, child);
     });
     child.once('exit', (code, signal) => {
+      clearTimeout(timer);
+      late.delete(child);
       ready.delete(child);
       children.splice(children.indexOf(child), 1);
       summed.ended(child);
-      for (const [socket, worker] of waiting) if (worker === child) takeHere(socket);
+      takeBack(child);
       if (!closing) logger.error({ worker: child.pid, code, signal }, 'a worker died');
     });
+  };
+  const takeBack = (child: ChildProcess): void => {
+    for (const [socket, worker] of waiting) if (worker === child) takeHere(socket);
   };
   const takeHere = (socket: Socket): void => {
     waiting.delete(socket);
@@ -92,7 +107,7 @@ export function spread(
     next = (next + 1) % (children.length + 1);
     const child = children[next];
     // A worker that is dying gets nothing more.
-    if (child?.connected !== true) takeHere(socket);
+    if (child?.connected !== true || late.has(child)) takeHere(socket);
     else {
       waiting.set(socket, child);
       if (ready.has(child)) give(socket, child);
@@ -114,8 +129,13 @@ export function spread(
       await Promise.all(
         children.map((child) => {
           const gone = new Promise((resolve) => child.once('exit', resolve));
+          // One that is starting serves nobody yet, and may have to wait long for its storage.
+          if (!ready.has(child)) {
+            takeBack(child);
+            child.kill('SIGKILL');
+          }
           // One that is dying cannot be told, and need not.
-          if (child.connected) child.send('stop', () => undefined);
+          else if (child.connected) child.send('stop', () => undefined);
           return gone;
         }),
       );

@@ -154,6 +154,10 @@ describe('a manifest', () => {
       ['a name that stands there twice', text(good).replace('{', '{"config":{},')],
       ['a name that stands there twice, written in two ways', text(good).replace('{', '{"confi\\u0067" : {},')],
       ['a name that stands twice in a layer', text(good).replace('"size"', '"size":1,"size"')],
+      ['a field that Go takes for another', { ...good, Layers: [] }],
+      ['another such, of an index', { ...good, MANIFESTS: [] }],
+      ['another such, with letters that are none of ASCII', { ...good, 'layer\u017f': [] }],
+      ['such a field in the config', { ...good, config: { ...config, Digest: sha256('x') } }],
       ['no schemaVersion', { ...good, schemaVersion: undefined }],
       ['another schemaVersion', { ...good, schemaVersion: 3 }],
       ['another type inside', good, mediaTypes.dockerManifest],
@@ -245,7 +249,7 @@ describe('a manifest', () => {
       const socket = connect(registry.port, '127.0.0.1');
       // With and without its length, and in very small pieces.
       const [framing, piece] =
-        index % 2 === 0
+        index < 36
           ? ['Content-Length: 4194304', 'x'.repeat(4_194_303)]
           : ['Transfer-Encoding: chunked', '1\r\nx\r\n'.repeat(1000)];
       socket.on('error', () => undefined).write(`${head}${framing}\r\n\r\n${piece}`);
@@ -258,6 +262,24 @@ describe('a manifest', () => {
       const body = await imageManifest(call, 'a');
       expect((await putManifest(call, 'a', 'after', body)).status).toBe(201);
     });
+  });
+
+  it('is taken while many others have hardly begun', async () => {
+    const head = `PUT /v2/a/manifests/slow HTTP/1.1\r\nHost: x\r\nAuthorization: ${token([repositoryAccess('a', 'push')])}\r\n`;
+    const sockets = await Promise.all(
+      Array.from({ length: 64 }, async (_, index) => {
+        const socket = connect(registry.port, '127.0.0.1');
+        await once(socket, 'connect');
+        const framing =
+          index % 2 === 0 ? 'Content-Length: 4194304\r\n\r\nx' : 'Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n';
+        socket.on('error', () => undefined).write(`${head}${framing}`);
+        return socket;
+      }),
+    );
+    // Each of them has come further than this one.
+    const body = await imageManifest(call, 'a');
+    expect((await putManifest(call, 'a', 'meanwhile', body)).status).toBe(201);
+    for (const socket of sockets) socket.destroy();
   });
 
   it('is deleted by tag as a tag, by digest with every tag, once', async () => {
@@ -286,6 +308,18 @@ describe('a manifest', () => {
 });
 
 describe('referrers', () => {
+  it('come in pages that clients accept, whatever letters their annotations have', async () => {
+    const subject = { mediaType: mediaTypes.ociManifest, digest: sha256('much is said of it'), size: 3 };
+    for (const name of ['one', 'two', 'three']) {
+      const annotations = { [name]: 'ü'.repeat(900_000) };
+      const manifest = await imageManifest(call, 'refs', { subject, annotations });
+      expect((await putManifest(call, 'refs', sha256(manifest), manifest)).status).toBe(201);
+    }
+    const { response, manifests } = await referrers(subject.digest);
+    expect(manifests.length).toBeLessThan(3);
+    expect(response.headers.get('link')).toContain('rel="next"');
+  });
+
   it('are an empty index for what nobody knows, and 400 for what is no digest', async () => {
     const { response } = await referrers(sha256('x'), '', 'none');
     expect(await (await call('GET', response.url.replace(registry.url, ''))).text()).toBe(empty);

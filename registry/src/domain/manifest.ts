@@ -62,7 +62,31 @@ const texts = z.custom<Record<string, string>>(
   'must be an object of strings',
 );
 
-const descriptor = z.looseObject({
+/** Of manifests and of the descriptors in them. */
+const fields = [
+  ...['schemaVersion', 'mediaType', 'artifactType', 'annotations', 'subject', 'config', 'layers', 'manifests'],
+  ...['digest', 'size', 'urls', 'data', 'platform'],
+];
+const folded = new Set(fields.map(fold));
+
+/** What is the same to Go's decoder: beside capitals, ſ is an s and the sign of the kelvin a k. */
+function fold(name: string): string {
+  return name.toUpperCase().toLowerCase();
+}
+
+function misspelled(value: object): string | undefined {
+  return Object.keys(value).find((name) => folded.has(fold(name)) && !fields.includes(name));
+}
+
+/** An object of the specification. Go's decoder takes `Layers` for `layers`, and the last one of both; others do not. */
+function specified<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.looseObject(shape).refine((value) => misspelled(value) === undefined, {
+    error: ({ input }) =>
+      `some clients take "${misspelled(input as object) ?? ''}" for another field: spell it as it is specified`,
+  });
+}
+
+const descriptor = specified({
   mediaType: z.string().min(1),
   digest,
   size: z.int().nonnegative(),
@@ -77,8 +101,8 @@ const common = {
   annotations: texts.nullish(),
   subject: descriptor.nullish(),
 };
-const imageSchema = z.looseObject({ ...common, config: descriptor, layers: list(descriptor).nullish() });
-const indexSchema = z.looseObject({ ...common, manifests: list(descriptor).nullable() });
+const imageSchema = specified({ ...common, config: descriptor, layers: list(descriptor).nullish() });
+const indexSchema = specified({ ...common, manifests: list(descriptor).nullable() });
 
 /**
  * Reads and checks a manifest.
@@ -222,7 +246,8 @@ function checked<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
-  throw invalid(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`);
+  const path = issue?.path.join('.') ?? '';
+  throw invalid(`${path === '' ? '' : `${path}: `}${issue?.message ?? 'not valid'}`);
 }
 
 function unique(digests: Digest[]): Digest[] {

@@ -54,7 +54,7 @@ export class Referrers {
     let bytes = 0;
     for await (const referrer of this.#after(repository, subject, last, signal)) {
       if (artifactType !== undefined && referrer.artifactType !== artifactType) continue;
-      bytes += JSON.stringify(referrer).length;
+      bytes += Buffer.byteLength(JSON.stringify(referrer));
       if (referrers.length >= size || (bytes > maxBytes && referrers.length > 0)) return { referrers, more: size > 0 };
       referrers.push(referrer);
     }

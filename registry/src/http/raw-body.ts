@@ -12,19 +12,19 @@ let reserved = 0;
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   const most = Number(request.headers['content-length'] ?? limit);
   if (most > limit) throw tooLarge(limit);
-  if (reserved + most > mostReserved) throw tooMany();
-  reserved += most;
+  let size = 0;
   try {
     // One piece, however small those are that come; memory is taken only as it fills.
     const body = Buffer.allocUnsafeSlow(most);
-    let size = 0;
     for await (const chunk of keptOpen(request)) {
       if (size + chunk.length > most) throw tooLarge(limit);
+      if (reserved + chunk.length > mostReserved) throw tooMany();
+      reserved += chunk.length;
       size += chunk.copy(body, size);
     }
     return size === most ? body : Buffer.from(body.subarray(0, size));
   } finally {
-    reserved -= most;
+    reserved -= size;
   }
 }
 

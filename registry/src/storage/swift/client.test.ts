@@ -4,7 +4,9 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { StorageFull, StorageUnavailable } from '../storage-driver.js';
 import { pieces } from '../testing/driver-contract.js';
 import { SwiftClient } from './client.js';
-import { SwiftRefused } from './session.js';
+import { SwiftDriver } from './driver.js';
+import { md5 } from './large-object.js';
+import { SwiftRefused, type Session } from './session.js';
 import { serve, type Reply, type Seen } from './testing.js';
 
 const signal = new AbortController().signal;
@@ -47,6 +49,33 @@ describe('the Swift client', () => {
     return { client, objects, logins: () => logins, failLogins };
   };
   const get = { method: 'GET', name: 'x/y z?', accept: [200] } as const;
+
+  it('serves whoever asks for little while 64 others do not read what they asked for', async () => {
+    const { client } = await open(...Array<Reply>(64).fill({ status: 200, body: 'x'.repeat(8 * 1024 * 1024) }), {
+      status: 200,
+      headers: { etag: md5(Buffer.from('small')) },
+      body: 'small',
+    });
+    const driver = new SwiftDriver(client, '', { maxFileSize: Infinity, manifestEntries: 1000 });
+    const unread = [];
+    while (unread.length < 64) unread.push(await driver.read('large', undefined, signal));
+    expect(String(await driver.get('small', signal))).toBe('small');
+    for (const stream of unread) stream.destroy();
+  });
+
+  it('lets whoever does not want to wait any more go, while the login that others wait for goes on', async () => {
+    const server = await serve(() => ({ status: 200, body: 'content' }));
+    let letIn: ((session: Session) => void) | undefined;
+    const login = () => new Promise<Session>((resolve) => (letIn = resolve));
+    const client = new SwiftClient({ login, container: 'c' });
+    ends.push(() => client.close(), server.close);
+    const leaving = new AbortController();
+    const [left, stays] = [client.call(get, leaving.signal), client.call(get, signal)];
+    leaving.abort(new Error('gone'));
+    await expect(left).rejects.toThrow('gone');
+    letIn?.({ token: 't', storageUrl: `${server.address}/v1/a`, expires: undefined });
+    expect(await text((await stays).body)).toBe('content');
+  });
 
   it('encodes names, and sends its token', async () => {
     const { client, objects } = await open({ status: 200, body: 'content' });

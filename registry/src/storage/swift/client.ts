@@ -20,6 +20,8 @@ export interface Call {
   body?: Uint8Array | AsyncIterable<Uint8Array>;
   /** Asks every replica and takes the newest, where the first to answer could be an old one. */
   newest?: boolean;
+  /** The answer is read as slowly as some client reads. */
+  streams?: boolean;
   /** The status codes that the caller understands; any other is an error. */
   accept: readonly number[];
 }
@@ -50,8 +52,8 @@ type Held = Session & { renew: number };
 
 /** Answers after which the same request may succeed. 498 is Swift's rate limit, 499 what it says when a body comes too slowly. */
 const passing = new Set([408, 429, 498, 499, 500, 502, 503, 504]);
-/** Connections to one server; what is more waits. */
-const connections = 64;
+/** Connections to one server at a time, for what is short and for what takes as long as a client likes; what is more waits. */
+const connections = { short: 64, streams: 1024 };
 /** A token that served within this time (milliseconds) is not asked about again before a body that cannot be repeated. */
 const trusted = 5000;
 /** A token is renewed when this much of it is left, or a tenth of it if that is less. */
@@ -69,7 +71,9 @@ const longestPause = 10_000;
  */
 export class SwiftClient {
   readonly container: string;
-  readonly #dispatcher: Agent;
+  readonly #short: Agent;
+  /** Slow clients keep nobody else from a connection. */
+  readonly #streams: Agent;
   readonly #options: ClientOptions;
   #session: Promise<Held> | undefined;
   #confirmed = 0;
@@ -78,8 +82,7 @@ export class SwiftClient {
     this.#options = options;
     this.container = options.container;
     const timeout = options.timeout ?? 60_000;
-    this.#dispatcher = new Agent({
-      connections,
+    const settings = {
       pipelining: 1,
       headersTimeout: timeout,
       bodyTimeout: timeout,
@@ -88,7 +91,9 @@ export class SwiftClient {
         rejectUnauthorized: options.insecure !== true,
         ...(options.ca === undefined ? {} : { ca: options.ca }),
       },
-    });
+    };
+    this.#short = new Agent({ ...settings, connections: connections.short });
+    this.#streams = new Agent({ ...settings, connections: connections.streams });
   }
 
   async call(call: Call, signal: AbortSignal): Promise<Answer> {
@@ -135,7 +140,7 @@ export class SwiftClient {
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.destroy();
+    await Promise.all([this.#short.destroy(), this.#streams.destroy()]);
   }
 
   /** Makes sure that Swift takes our token now: a body that streams is gone when it is refused. */
@@ -166,7 +171,7 @@ export class SwiftClient {
           ...call.headers,
         },
         ...(call.body === undefined ? {} : { body: call.body as Uint8Array }),
-        dispatcher: this.#dispatcher,
+        dispatcher: call.streams === true || length === undefined ? this.#streams : this.#short,
         signal,
       });
       if (statusCode !== 401) this.#confirmed = Date.now();
@@ -183,6 +188,10 @@ export class SwiftClient {
 
   #login(signal: AbortSignal): Promise<Session> {
     signal.throwIfAborted();
+    return unlessAborted(this.#current(), signal);
+  }
+
+  #current(): Promise<Session> {
     const current = this.#session;
     if (!current) return this.#renew();
     return current.then((session) => {
@@ -225,7 +234,7 @@ export class SwiftClient {
     const { login, timeout = 60_000, retries = 4 } = this.#options;
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await login(this.#dispatcher, AbortSignal.timeout(timeout));
+        return await login(this.#short, AbortSignal.timeout(timeout));
       } catch (error) {
         if (!(error instanceof Error) || attempt >= retries || !mayPass(error)) throw asStorageError(error);
         await this.#pause(attempt, error);
@@ -246,6 +255,19 @@ export class SwiftClient {
     const wait = Math.max(base / 2 + (Math.random() * base) / 2, Math.min(asked, longestPause));
     await delay(wait, undefined, signal ? { signal } : {}).catch(() => undefined);
   }
+}
+
+/** Waits no longer than `signal` lets; what is waited for goes on, as others may wait for it too. */
+function unlessAborted<T>(awaited: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', stop);
+    void awaited.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', stop);
+    });
+  });
 }
 
 /** What a Retry-After asks for (RFC 9110, 10.2.3), in milliseconds; 0 when it is missing or makes no sense. */

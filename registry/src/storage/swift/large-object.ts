@@ -61,7 +61,7 @@ export async function openObject(
     discard(answer);
     return openSegments(client, target.name, await leaves(client, target.name, signal), part, signal);
   }
-  const length = Number(answer.header('content-length'));
+  const length = lengthOf(answer, target.name);
   if (answer.status === 416 || (part && (answer.status !== 206 || length !== part.length))) {
     discard(answer);
     throw new StorageUnavailable(`${target.name} does not have the bytes that were asked for`);
@@ -238,9 +238,19 @@ function getCall({ name, container, newest }: Target, part: Part | undefined): O
     method: 'GET',
     name,
     newest: newest ?? false,
+    // What is asked for in its newest version is small.
+    streams: newest !== true,
     ...(container === undefined ? {} : { container }),
     ...(part ? { headers: { range: `bytes=${part.start}-${part.start + part.length - 1}` } } : {}),
   };
+}
+
+/** What Swift says of an object's length. @throws StorageUnavailable when that is nothing: it could be taken for an empty one */
+export function lengthOf(answer: Answer, name: string): number {
+  const length = answer.header('content-length');
+  if (length !== '') return Number(length);
+  discard(answer);
+  throw new StorageUnavailable(`${name} came without its length: what stands before Swift must not take that away`);
 }
 
 /** An etag as Swift gives it, with quotes for a large object. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import { SwiftClient } from './client.js';
-import { getSmall, getWhole } from './objects.js';
+import { getSmall, getWhole, head } from './objects.js';
 import { serve, type Reply } from './testing.js';
 
 const signal = new AbortController().signal;
@@ -29,6 +29,12 @@ describe('an object that is read whole', () => {
     const { client, seen } = await open(reply('content'));
     expect((await getWhole(client, 'name', signal)).toString()).toBe('content');
     expect(seen[0]).toMatchObject({ url: '/v1/AUTH_a/c/name', headers: { 'x-newest': 'true' } });
+  });
+
+  it('is not taken for an empty one when something on the way took its length', async () => {
+    const { client } = await open({ status: 200, headers: { 'transfer-encoding': 'chunked' }, body: 'content' });
+    await expect(getWhole(client, 'name', signal)).rejects.toThrow(StorageUnavailable);
+    await expect(head(client, 'name', signal)).rejects.toThrow('without its length');
   });
 
   it('is read again when it came damaged', async () => {

@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import type { Intake } from '../intake.js';
-import { bare, md5, openObject, slowMark } from './large-object.js';
+import { bare, lengthOf, md5, openObject, slowMark } from './large-object.js';
 
 /** Deletions and questions under way at once. */
 const atOnce = 16;
@@ -151,7 +151,8 @@ export async function head(
   if (answer.status === 404) throw new PathNotFound(name);
   const dynamic = answer.header('x-object-manifest');
   return {
-    size: Number(answer.header('content-length')),
+    // A dynamic one of very many segments comes without its length.
+    size: dynamic === '' ? lengthOf(answer, name) : Number(answer.header('content-length')),
     dynamic,
     static: answer.header('x-static-large-object').toLowerCase() === 'true',
     slow: dynamic !== '' || answer.header(slowMark) !== '',

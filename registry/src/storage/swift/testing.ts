@@ -30,7 +30,10 @@ export async function serve(
         seen.push(one);
         const { status, headers, body: content, cut } = await answer(one, address());
         if (cut) request.socket.destroy();
-        else response.writeHead(status, headers).end(content);
+        else {
+          const length = headers?.['transfer-encoding'] ? {} : { 'content-length': Buffer.byteLength(content ?? '') };
+          response.writeHead(status, { ...length, ...headers }).end(content);
+        }
       },
       () => undefined,
     );

@@ -157,7 +157,7 @@ export class SwiftUploads {
     if (!only) await putSmall(this.client, name, Buffer.alloc(0), signal);
     else if (copied && tiny?.length === size) await putSmall(this.client, name, tiny, signal);
     else if (copied) await this.#copy(upload, only, name, signal);
-    else if (await this.#isThere(name, size, signal)) {
+    else if (await this.isThere(name, size, signal)) {
       // To replace it would leave its segments to nobody.
       await this.end(upload, state, signal);
       return;
@@ -185,17 +185,20 @@ export class SwiftUploads {
     } catch (error) {
       if (!(error instanceof PathNotFound)) throw error;
       // What another process has committed meanwhile is there, but its segment no more.
-      if (await this.#isThere(name, segment.size, signal)) return;
+      if (await this.isThere(name, segment.size, signal)) return;
       await this.#check(upload, signal);
       throw new StorageUnavailable(`${error.path} of ${upload} is missing`);
     }
   }
 
-  /** Whether this blob is stored already, with all of its segments: a path tells its content. */
-  async #isThere(name: string, size: number, signal: AbortSignal): Promise<boolean> {
+  /**
+   * Whether this blob is stored already, with all of its segments: a path tells its content.
+   * @param large only as an object that has segments
+   */
+  async isThere(name: string, size: number, signal: AbortSignal, large = false): Promise<boolean> {
     try {
       const found = await head(this.client, name, signal, true);
-      if (found.size !== size) return false;
+      if (found.size !== size || (large && !found.static && found.dynamic === '')) return false;
       return !found.static || (await allExist(this.client, await staticSegments(this.client, name, signal), signal));
     } catch (error) {
       if (error instanceof PathNotFound) return false;
