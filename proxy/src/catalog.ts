@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { decide, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
-import type { Exchange } from './exchange.js';
+import { clientLeft, type Exchange } from './exchange.js';
 import { badGateway, notAccepted, unavailable } from './forward.js';
 import { ownHeaders } from './headers.js';
 import { isUnreachable, type Upstreams } from './upstreams.js';
@@ -21,7 +21,18 @@ const envelope = z.object({ errors: z.array(z.object({ message: z.string() })) }
  * a next page only when that holds something.
  * @throws OciError when the registry cannot be asked
  */
-export async function answerCatalog(
+export function answerCatalog(
+  exchange: Exchange,
+  route: Route<'catalog'>,
+  asking: { policy: Policy; asker: Asker },
+  upstreams: Upstreams,
+  token: string,
+): Promise<void> {
+  const who = asking.asker === 'anonymous' ? exchange.client.address : `account ${asking.asker.name}`;
+  return inTurn(who, () => answerFiltered(exchange, route, asking, upstreams, token));
+}
+
+async function answerFiltered(
   exchange: Exchange,
   { page }: Route<'catalog'>,
   { policy, asker }: { policy: Policy; asker: Asker },
@@ -29,6 +40,7 @@ export async function answerCatalog(
   token: string,
 ): Promise<void> {
   const { response } = exchange;
+  if (clientLeft(exchange)) return;
   const leaving = new AbortController();
   response.once('close', () => {
     leaving.abort();
@@ -56,6 +68,21 @@ export async function answerCatalog(
     ...(more && { Link: nextLink(exchange.publicPath, n, repositories.at(-1) ?? '') }),
   });
   response.end(body);
+}
+
+/** The last list of each asker. */
+const lasts = new Map<string, Promise<void>>();
+
+/** Has the lists of one asker take turns: for one the registry may have to look at all that it has. */
+function inTurn(who: string, work: () => Promise<void>): Promise<void> {
+  const turn = (lasts.get(who) ?? Promise.resolve()).then(work);
+  const over = turn
+    .catch(() => undefined)
+    .finally(() => {
+      if (lasts.get(who) === over) lasts.delete(who);
+    });
+  lasts.set(who, over);
+  return turn;
 }
 
 /** https://distribution.github.io/distribution/spec/api/#pagination */

@@ -12,16 +12,19 @@ export interface Client {
   host: string | undefined;
 }
 
+/** Proxies in front at most; what a client has put before them is not read. */
+const mostHops = 32;
+
 /**
  * Who sent a request. What another proxy says of its own client is believed only of those in `trusted`: going back from
  * the connection, the first address that is not one of theirs is the client's, whatever that client may have put before it.
  */
 export function clientOf(request: IncomingMessage, trusted: AddressList): Client {
   const { socket, headers } = request;
-  const hops = listed(headers['x-forwarded-for']).map(withoutPort);
   let peer = plainAddress(socket.remoteAddress);
   // A proxy that is believed may still not say where its client came from, but which name it asked for.
   const fronted = trusted.includes(peer);
+  const hops = fronted ? listed(headers['x-forwarded-for']).slice(-mostHops).map(withoutPort) : [];
   let believed = 0;
   while (trusted.includes(peer)) {
     const before = plainAddress(hops.at(-1 - believed));

@@ -49,7 +49,7 @@ export interface Services {
 }
 
 /** Requests that wait for their turn on one connection at most; hardly any client sends a second before the first answer. */
-const mostWaiting = 100;
+const mostWaiting = 32;
 
 /** Serves the door: who asks, may they, then forward it with a signed identity that holds exactly that. */
 export function serve({ server, connections }: Door, services: Services): void {
@@ -93,7 +93,12 @@ export function serve({ server, connections }: Door, services: Services): void {
     return exchange;
   }
 
-  function handle(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+  function handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectsContinue: boolean,
+    work: (exchange: Exchange) => Promise<void> = answer,
+  ): void {
     const { socket } = request;
     // Node goes on with what it had read of a connection that was closed.
     if (socket.destroyed) return;
@@ -106,7 +111,7 @@ export function serve({ server, connections }: Door, services: Services): void {
       return;
     }
     const last = before.at(-1);
-    const turn = last ? once(last, 'close').then(() => answer(exchange)) : answer(exchange);
+    const turn = last ? once(last, 'close').then(() => work(exchange)) : work(exchange);
     turn.catch((error: unknown) => {
       // There is nobody to answer, and what failed is most likely what they left behind.
       if (clientLeft(exchange)) return undefined;
@@ -123,8 +128,9 @@ export function serve({ server, connections }: Door, services: Services): void {
     handle(request, response, true);
   });
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-    const exchange = begin(request, response, true);
-    void refuse(exchange, new OciError('EXPECTATION_FAILED', 'the only expectation that is met is 100-continue'));
+    handle(request, response, true, (exchange) =>
+      refuse(exchange, new OciError('EXPECTATION_FAILED', 'the only expectation that is met is 100-continue')),
+    );
   });
 }
 

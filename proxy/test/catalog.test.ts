@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { request } from 'node:http';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ask, basic, deferred, openDoor, openPolicyText, type TestDoor } from './harness.js';
 
 /** A registry's catalog over `repositories`, in pages of at most `page`. */
@@ -142,6 +142,24 @@ describe('the catalog', () => {
     const door = await openDoor({ registry });
     const answer = await ask(door, 'GET', '/v2/_catalog', basic('eve'));
     expect(answer).toMatchObject({ status: 502, error: { code: 'UNAVAILABLE' } });
+  });
+
+  test('takes turns where it is filtered for the same asker', async () => {
+    const waiting: Parameters<RequestListener>[1][] = [];
+    const door = await openDoor({ registry: (_, response) => waiting.push(response) });
+    const [first, second, other] = [list(door, 'eve'), list(door, 'eve'), list(door, 'bob')];
+    await vi.waitFor(() => {
+      expect(waiting).toHaveLength(2);
+    });
+    // Whatever else would be asked for has had the time.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    for (const response of waiting.splice(0)) response.end('{"repositories":[]}');
+    expect((await Promise.all([other, Promise.race([first, second])])).map(({ status }) => status)).toEqual([200, 200]);
+    await vi.waitFor(() => {
+      expect(waiting).toHaveLength(1);
+    });
+    waiting[0]?.end('{"repositories":[]}');
+    expect((await Promise.all([first, second])).map(({ status }) => status)).toEqual([200, 200]);
   });
 
   test('is refused for the reason that the registry gives', async () => {

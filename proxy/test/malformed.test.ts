@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { describe, expect, test, vi } from 'vitest';
+import { requestEvents } from '../src/connections.js';
 import { basic, dial, heard, hears, openDoor, speak } from './harness.js';
 
 const authorization = `Authorization: ${basic('bob').Authorization}`;
@@ -190,15 +191,18 @@ test('pipelined requests take turns', async () => {
   expect(answers).toHaveLength(4);
 });
 
-test('a connection on which requests without end wait for their turn is closed', async () => {
+test.each([
+  ['requests', ''],
+  ['expectations that are not met', 'Expect: x\r\n'],
+])('a connection on which %s without end wait for their turn is closed', async (_, line) => {
   const door = await openDoor({ registry: () => undefined });
   let begun = 0;
-  door.server.on('request', () => (begun += 1));
+  for (const event of requestEvents) door.server.on(event, () => (begun += 1));
   const socket = dial(door);
   const said = heard(socket);
   socket.write(`GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`);
   await once(door.registry, 'request');
-  socket.write('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20_000));
+  socket.write(`GET /v2/ HTTP/1.1\r\nHost: x\r\n${line}\r\n`.repeat(20_000));
   expect(await said).toBe('');
   // What had been read in one piece.
   expect(begun).toBeLessThan(5_000);

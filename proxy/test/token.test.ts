@@ -3,11 +3,11 @@ import bcrypt from 'bcryptjs';
 import { createSigner } from 'fast-jwt';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parsePolicy } from '../src/access/policy.js';
 import { parseHtpasswd } from '../src/htpasswd/file.js';
 import { hashPassword, saltOf } from '../src/htpasswd/password.js';
-import { ask, basic, dial, heard, openDoor, openPolicyText, passwordOf, policyText, secret } from './harness.js';
+import { ask, basic, dial, heard, hears, openDoor, openPolicyText, passwordOf, policyText, secret } from './harness.js';
 
 type Door = Awaited<ReturnType<typeof openDoor>>;
 
@@ -397,6 +397,32 @@ test('Basic credentials go on to work on every request', async () => {
   const wrong = await ask(door, 'GET', '/v2/public/app/manifests/1', basic('bob', 'wrong'));
   expect(wrong.status).toBe(401);
   expect(wrong.headers['www-authenticate']).not.toContain('error=');
+});
+
+test('a form that does not come to its end is not waited for', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const door = await openDoor({ policy: openPolicyText });
+  const socket = dial(door);
+  socket.write(
+    `POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: ${form['Content-Type']}\r\nContent-Length: 10\r\n\r\nabc`,
+  );
+  await once(door.server, 'request');
+  await new Promise(setImmediate);
+  vi.advanceTimersByTime(10_000);
+  expect(await hears(socket, /\r\n\r\n\{/)).toMatch(/^HTTP\/1\.1 408 [^]*\r\nConnection: close\r\n/);
+});
+
+test('a form that comes byte by byte is read', async () => {
+  const door = await open();
+  const socket = dial(door);
+  const said = heard(socket);
+  const body = new URLSearchParams({ grant_type: 'password', username: 'bob', password: passwordOf('bob') }).toString();
+  socket.write(
+    `POST /token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: ${form['Content-Type']}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+  );
+  socket.write(`${body}${'&'.repeat(3000)}`.replace(/./g, '1\r\n$&\r\n') + '0\r\n\r\n');
+  expect(await said).toMatch(/^HTTP\/1\.1 200 /);
 });
 
 test('a client that leaves within its form leaves nothing in the log but its line', async () => {

@@ -4,22 +4,33 @@ const large = 1024 * 1024;
 const small = 128 * 1024;
 /** Large ones at most. */
 const most = 16;
+/** The same when thousands wait for clients that do not read; and bytes of small ones in use until that is so. */
+const least = 16 * 1024;
+const plenty = 64 * 1024 * 1024;
 
 const spare: Buffer[] = [];
 let made = 0;
+let lent = 0;
 
 /** A buffer for the bytes of a file on their way, whose content is anything. Whoever is done with it gives it back. */
 export function takeBuffer(): Buffer {
   const known = spare.pop();
   if (known) return known;
-  if (made === most) return pages(small);
+  if (made === most) {
+    const size = lent < plenty ? small : least;
+    lent += size;
+    return pages(size);
+  }
   made += 1;
   return pages(large);
 }
 
 /** Only of buffers that nothing reads or writes any more. */
 export function giveBack(...buffers: Buffer[]): void {
-  spare.push(...buffers.filter(({ length }) => length === large));
+  for (const buffer of buffers) {
+    if (buffer.length === large) spare.push(buffer);
+    else lent -= buffer.length;
+  }
 }
 
 /** Begins at a page of memory, as writing past the kernel's cache needs; an ArrayBuffer that could grow does. */

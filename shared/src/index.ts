@@ -15,6 +15,7 @@ export * from './media-types.js';
 export * from './metrics.js';
 export * from './oci-error.js';
 export * from './permission.js';
+export * from './query.js';
 export * from './range.js';
 export * from './reference.js';
 export * from './repository-name.js';

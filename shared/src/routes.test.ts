@@ -142,6 +142,11 @@ describe('the query', () => {
 
   it('asks for a page, and for no more than one page can hold', () => {
     expect(parseRoute('GET', '/v2/_catalog?n=0&last=a%2Fb')).toMatchObject({ page: { n: 0, last: 'a/b' } });
+    // No name is longer, so that the rest of it decides nothing.
+    const long = `/v2/_catalog?last=${'a/'.repeat(4000)}`;
+    expect(parseRoute('GET', long)).toMatchObject({ page: { last: 'a/'.repeat(128) } });
+    const half = `/v2/_catalog?last=${'a'.repeat(255)}%F0%9F%98%80`;
+    expect(parseRoute('GET', half)).toMatchObject({ page: { last: 'a'.repeat(255) } });
     expect(parseRoute('GET', '/v2/_catalog')).toMatchObject({ page: {} });
     expect(parseRoute('GET', `/v2/_catalog?n=${'9'.repeat(400)}`)).toMatchObject({ page: { n: 10_000 } });
   });

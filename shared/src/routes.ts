@@ -3,9 +3,10 @@ import { isDigestAlgorithm, parseDigest } from './digest.js';
 import { OciError } from './oci-error.js';
 import type { Access, Action } from './permission.js';
 import { catalogAccess, repositoryAccess } from './permission.js';
+import { parseQuery } from './query.js';
 import type { Reference } from './reference.js';
 import { isTag, parseReference } from './reference.js';
-import { isRepositoryName } from './repository-name.js';
+import { isRepositoryName, maxRepositoryNameLength } from './repository-name.js';
 
 /** A page of a list: at most `n` entries, those after `last` in byte order. */
 export interface Page {
@@ -50,6 +51,8 @@ const methods: Record<RouteKind, readonly string[]> = {
 
 /** Most entries of a page that is asked for; a larger `n` is answered with this many and a Link. */
 const maxPage = 10_000;
+/** What is read of `last`: a letter more than any name has, so that names stand before or behind it as behind the whole. */
+const maxLast = maxRepositoryNameLength + 1;
 
 /** The characters that a path of the API can hold; anything else is refused as it stands, never normalised. */
 const pathCharacters = /^[A-Za-z0-9._:/=+@-]*$/;
@@ -69,7 +72,7 @@ export function parseRoute(method: string, url: string): Route {
   if (!pathCharacters.test(path)) {
     throw new OciError('NAME_INVALID', 'the path holds characters that no repository, tag or digest can have');
   }
-  const query = new URLSearchParams(questionMark < 0 ? '' : url.slice(questionMark + 1));
+  const query = parseQuery(questionMark < 0 ? '' : url.slice(questionMark + 1));
   const target = parseTarget(path.slice('/v2/'.length), query, method);
   const allowed = methods[target.kind];
   if (!allowed.includes(method)) {
@@ -200,7 +203,10 @@ function parsePage(query: URLSearchParams): Page {
   if (n !== null && !/^\d+$/.test(n)) {
     throw new OciError('PAGINATION_NUMBER_INVALID', 'n must be a number that is not negative', { n });
   }
-  return { ...(n === null ? {} : { n: Math.min(Number(n), maxPage) }), ...(last === null ? {} : { last }) };
+  return {
+    ...(n === null ? {} : { n: Math.min(Number(n), maxPage) }),
+    ...(last === null ? {} : { last: last.slice(0, maxLast).replace(/[\ud800-\udbff]$/, '') }),
+  };
 }
 
 function neededAccess(target: ParsedTarget, method: string): Access[] {

@@ -26,15 +26,13 @@ export function decide(policy: Policy, asker: Asker, action: Action, repository:
   if (admin) return { allowed: true, line: admin.line, reason: `${nameOf(asker)} is one of the admins` };
   const user = asker === 'anonymous' ? undefined : asker.name;
   for (const { patterns, audiences } of policy.rules) {
-    const pattern = patterns.find(({ matches }) => matches(repository, user));
+    const given = allowing[action].find((list) => includes(audiences.get(list), asker));
+    const audience = given && audiences.get(given);
+    const pattern = audience && patterns.find(({ matches }) => matches(repository, user));
     if (!pattern) continue;
-    for (const given of allowing[action]) {
-      const audience = audiences.get(given);
-      if (!audience || !includes(audience, asker)) continue;
-      const who = audience.who.find(({ text }) => names(policy, text, asker));
-      const reason = `the rule for ${pattern.text} gives ${given} to ${who?.text ?? nameOf(asker)}`;
-      return { allowed: true, line: who?.line ?? audience.line, reason };
-    }
+    const who = audience.who.find(({ text }) => names(policy, text, asker));
+    const reason = `the rule for ${pattern.text} gives ${given} to ${who?.text ?? nameOf(asker)}`;
+    return { allowed: true, line: who?.line ?? audience.line, reason };
   }
   return { allowed: false, reason: `no rule gives ${nameOf(asker)} ${action} on ${repository}` };
 }

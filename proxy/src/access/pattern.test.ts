@@ -17,6 +17,10 @@ describe('patterns', () => {
     ['a.b', 'a.b', 'axb'],
     ['team*', 'team, teams', 'team/a, a/team'],
     ['Team/*', '', 'team/a'],
+    ['*-*-*-*', 'a-b-c-d, a-b-c-d-e', 'a-b-c, a-b-c/d-e'],
+    ['**/a/**/b', 'a/b, x/a/y/a/z/b, a/a/b', 'b, a/b/c'],
+    ['a/*/**', 'a/b/c, a/b/c/d', 'a, a/b'],
+    ['*b*/?', 'b/c, abc/d', 'ac/d, b/cd'],
   ])('%s means %s but not %s', (pattern, yes, no) => {
     const { matches } = compilePattern(pattern);
     for (const name of yes.split(', ').filter(Boolean)) expect([name, matches(name, 'bob')]).toEqual([name, true]);
@@ -41,6 +45,7 @@ describe('patterns', () => {
     ['/a', 'slash'],
     ['a/', 'slash'],
     ['a//b', 'slash'],
+    ['./a', 'alone'],
     ['{a', 'no partner'],
     ['a}', 'no partner'],
     ['a,b', 'list'],
@@ -48,6 +53,13 @@ describe('patterns', () => {
     ['{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}', 'more than 1000'],
   ])('refuses %s', (pattern, reason) => {
     expect(() => compilePattern(pattern)).toThrow(reason);
+  });
+
+  it('takes no time to speak of, whatever it is and whatever it is asked', () => {
+    // Backtracking would not come to an end in this universe.
+    const { matches } = compilePattern(`${'*a'.repeat(50)}*z/${'**/a/'.repeat(50)}z`);
+    expect(matches('a'.repeat(255), undefined)).toBe(false);
+    expect(matches(`az/${'a/'.repeat(125)}a`, undefined)).toBe(false);
   });
 
   it('gives each user a corner, and no corner to a name that is no component', () => {

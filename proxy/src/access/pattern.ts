@@ -1,6 +1,5 @@
 import { isRepositoryName } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
-import picomatch from 'picomatch';
 
 /** A pattern of repositories. */
 export interface Pattern {
@@ -14,35 +13,63 @@ export interface Pattern {
 /** Stands for `${user}` while braces are expanded; no pattern may hold it. */
 const userMark = '~';
 
-/** With `strictSlashes` `team/**` does not match `team`. */
-const globOptions: picomatch.PicomatchOptions = {
-  dot: true,
-  strictSlashes: true,
-  nobrace: true,
-  nobracket: true,
-  noextglob: true,
-  nonegate: true,
-};
-
 const maxGlobs = 1000;
 
 /** @throws Error that says why `text` is no pattern of repositories */
 export function compilePattern(text: string): Pattern {
   const globs = expandBraces(checkedPattern(text));
   for (const glob of globs) checkGlob(glob);
-  const matcher = (user: string) =>
-    picomatch(
-      globs.map((glob) => glob.replaceAll(userMark, user)),
-      globOptions,
-    );
-  if (!text.includes('${user}')) {
-    const matches = matcher('');
-    return { text, matches: (repository) => matches(repository), everything: globs.includes('**') };
-  }
-  const matchers = new LRUCache<string, picomatch.Matcher>({ max: 1000, memoMethod: matcher });
+  const matcher = (user: string): ((repository: string) => boolean) => {
+    const meant = globs.map((glob) => glob.replaceAll(userMark, user).split('/'));
+    return (repository) => {
+      const components = repository.split('/');
+      return meant.some((glob) => matchesComponents(glob, components));
+    };
+  };
+  if (!text.includes('${user}')) return { text, matches: matcher(''), everything: globs.includes('**') };
+  const matchers = new LRUCache<string, ReturnType<typeof matcher>>({ max: 1000, memoMethod: matcher });
   const matches = (repository: string, user: string | undefined) =>
     user !== undefined && isOneComponent(user) && matchers.memo(user)(repository);
   return { text, matches, everything: false };
+}
+
+/** `**` stands for any number of components, at the end for one at least: `team/**` does not match `team`. */
+function matchesComponents(glob: readonly string[], components: readonly string[]): boolean {
+  const isOpen = glob.at(-1) === '**';
+  const whole = isOpen ? [...glob.slice(0, -1), '*', '**'] : glob;
+  return matchesAll(whole, components, '**', (word, component) => matchesAll(word, component, '*', isLetter));
+}
+
+function isLetter(sign: string, letter: string): boolean {
+  return sign === '?' || sign === letter;
+}
+
+/**
+ * Whether `items` are what `pattern` says, in which `any` stands for any number of them. Takes the product of both lengths
+ * at most, whatever the pattern: only the last `any` is ever tried anew, as what follows an earlier one was found already.
+ */
+function matchesAll(
+  pattern: ArrayLike<string>,
+  items: ArrayLike<string>,
+  any: string,
+  isOne: (word: string, item: string) => boolean,
+): boolean {
+  let place = 0;
+  /** Behind the last `any`, and the item with which to try on from there. */
+  let again: { place: number; item: number } | undefined;
+  for (let item = 0; item < items.length;) {
+    const word = pattern[place];
+    if (word === any) again = { place: ++place, item };
+    else if (word !== undefined && isOne(word, items[item] ?? '')) {
+      place += 1;
+      item += 1;
+    } else if (again) {
+      place = again.place;
+      item = ++again.item;
+    } else return false;
+  }
+  while (pattern[place] === any) place += 1;
+  return place === pattern.length;
 }
 
 /**
@@ -53,7 +80,7 @@ export function isOneComponent(user: string): boolean {
   return isRepositoryName(user) && !user.includes('/');
 }
 
-/** Nothing of picomatch's wider language gets in: no negation, classes, extglobs, escapes. */
+/** Nothing of other globs' wider language gets in: no negation, classes, extglobs, escapes. */
 function checkedPattern(text: string): string {
   if (text === '') throw new Error('a pattern is empty');
   const pattern = text.replaceAll('${user}', userMark);
@@ -86,5 +113,6 @@ function checkGlob(glob: string): void {
     throw new Error('** must stand alone between slashes');
   }
   if (glob.includes('..')) throw new Error('.. stands in no repository name');
+  if (components.includes('.')) throw new Error('. alone stands in no repository name');
   if (glob.includes('**/**')) throw new Error('**/** says no more than **');
 }

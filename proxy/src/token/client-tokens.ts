@@ -59,7 +59,6 @@ export class ClientTokens {
       ...checking,
       allowedAud: audience,
       requiredClaims: ['iss', 'aud', 'exp', 'sub', 'access'],
-      cache: 10_000,
     });
     this.#verifyRefresh = createVerifier({
       ...checking,

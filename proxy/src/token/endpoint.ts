@@ -1,4 +1,5 @@
-import { hasBody, OciError, type Access } from '@wharfie/shared';
+import { hasBody, OciError, parseQuery, type Access } from '@wharfie/shared';
+import type { IncomingMessage } from 'node:http';
 import { allowsAnonymous, type Asker } from '../access/decide.js';
 import type { Policy } from '../access/policy.js';
 import { basicAsker, noteLogin, wrongCredentials, type Passwords } from '../authenticate.js';
@@ -10,7 +11,11 @@ import { grant, parseScopes } from './scope.js';
 export const tokenPath = '/token';
 
 /** Longest form of a POST, in bytes; one with a hundred scopes has a tenth of that. */
-const maxForm = 64 * 1024;
+const maxForm = 16 * 1024;
+/** Milliseconds that it may take to arrive. */
+const longestForm = 10_000;
+/** More do not fit into such a token. */
+const mostScopes = 200;
 /** Longest token, in bytes, that clients can show at this door, where the head of a request has an end. */
 const maxToken = 12 * 1024;
 
@@ -42,11 +47,10 @@ export async function answerToken(
   if (asker === 'anonymous' && !allowsAnonymous(policy.current)) {
     throw new OciError('UNAUTHORIZED', 'this registry needs a login: use a name and a password');
   }
+  if (asked.length > mostScopes) throw tooManyScopes(asked.length);
   const granted = grant(policy.current, asker, asked);
   const token = tokens.issue(asker, granted);
-  if (token.length > maxToken) {
-    throw new OciError('BAD_REQUEST', `${granted.length} scopes are too many for one token: ask for fewer at once`);
-  }
+  if (token.length > maxToken) throw tooManyScopes(granted.length);
   send(exchange, {
     // Docker's clients read `token`, those of OAuth 2 `access_token`.
     token,
@@ -60,7 +64,7 @@ export async function answerToken(
 
 async function readQuery(exchange: Exchange, passwords: Passwords): Promise<TokenRequest> {
   const { url = '' } = exchange.request;
-  const query = new URLSearchParams(url.slice(tokenPath.length + 1));
+  const query = parseQuery(url.slice(tokenPath.length + 1));
   const { asker } = await noteLogin(exchange, basicAsker(passwords, exchange));
   return { asker, asked: parseScopes(query.getAll('scope')), offline: query.get('offline_token') === 'true' };
 }
@@ -102,15 +106,42 @@ async function readForm({ request, response, expectsContinue }: Exchange): Promi
   const tooLong = new OciError('CONTENT_TOO_LARGE', `the form of a token request may have ${maxForm} bytes`);
   if (Number(request.headers['content-length'] ?? 0) > maxForm) throw tooLong;
   if (expectsContinue) response.writeContinue();
-  const chunks: Buffer[] = [];
-  let length = 0;
-  // Not destroyed at the end of the loop, so that the refusal can still be read.
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxForm) throw tooLong;
-    chunks.push(chunk);
-  }
-  return new URLSearchParams(Buffer.concat(chunks).toString());
+  return parseQuery((await readBody(request, tooLong)).toString());
+}
+
+/** Copied piece by piece into one buffer: each piece is a buffer of its own, which takes some 350 bytes for one of body. */
+function readBody(request: IncomingMessage, tooLong: OciError): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    let body = Buffer.allocUnsafe(1024);
+    let length = 0;
+    const done = (error?: Error): void => {
+      clearTimeout(timer);
+      request.off('data', take).off('end', done).off('close', left).pause();
+      if (error) reject(error);
+      else resolve(body.subarray(0, length));
+    };
+    const take = (chunk: Buffer): void => {
+      if (length + chunk.length > maxForm) {
+        done(tooLong);
+        return;
+      }
+      if (length + chunk.length > body.length) {
+        body = Buffer.concat([body.subarray(0, length)], Math.min(2 * (length + chunk.length), maxForm));
+      }
+      length += chunk.copy(body, length);
+    };
+    const left = (): void => {
+      done(new Error('the client left'));
+    };
+    const timer = setTimeout(() => {
+      done(new OciError('REQUEST_TIMEOUT', 'the form of a token request took too long to arrive'));
+    }, longestForm);
+    request.once('end', done).once('close', left).on('data', take);
+  });
+}
+
+function tooManyScopes(count: number): OciError {
+  return new OciError('BAD_REQUEST', `${count} scopes are too many for one token: ask for fewer at once`);
 }
 
 function send(exchange: Exchange, answer: object): void {
