@@ -37,6 +37,9 @@ describeWith(['swift'], 'the Swift driver', () => {
 
   describe('on objects that Swift does not take in one piece', () => {
     const content = randomBytes(2 * maxFileSize + 12_345);
+    const refuse = (): void => {
+      throw new Error('no');
+    };
     const upload = async (driver: SwiftDriver, path: string): Promise<void> => {
       const id = randomUUID();
       await driver.beginUpload(id, signal);
@@ -57,9 +60,6 @@ describeWith(['swift'], 'the Swift driver', () => {
 
     it('writes them at once when the length is known, only when approved, and leaves nothing else', async () => {
       const driver = await open({ WHARFIE_STORAGE_PREFIX: 'one-shot' });
-      const refuse = (): void => {
-        throw new Error('no');
-      };
       const refused = driver.write('blob/data', pieces(content), refuse, signal, content.length);
       await expect(refused).rejects.toThrow('no');
       expect(await swift.names(inUrl, 'one-shot/')).toEqual([]);
@@ -127,9 +127,6 @@ describeWith(['swift'], 'the Swift driver', () => {
       const names = await swift.names(inUrl, 'again/');
       await upload(driver, 'blob/data');
       expect(await swift.names(inUrl, 'again/')).toEqual(names);
-      const refuse = (): void => {
-        throw new Error('no');
-      };
       await expect(driver.write('blob/data', pieces(content), refuse, signal, content.length)).rejects.toThrow('no');
       await driver.write('blob/data', pieces(content), () => undefined, signal, content.length);
       expect(await swift.names(inUrl, 'again/')).toEqual(names);

@@ -16,26 +16,41 @@ const registryPage = 1000;
 const catalog = z.object({ repositories: z.array(z.string()) });
 const envelope = z.object({ errors: z.array(z.object({ message: z.string() })) });
 
-/**
- * Answers the catalog with what the asker may pull, read from the registry's own catalog page by page. There is a link to
- * a next page only when that holds something.
- * @throws OciError when the registry cannot be asked
- */
-export function answerCatalog(
-  exchange: Exchange,
-  route: Route<'catalog'>,
-  asking: { policy: Policy; asker: Asker },
-  upstreams: Upstreams,
-  token: string,
-): Promise<void> {
-  const who = asking.asker === 'anonymous' ? exchange.client.address : `account ${asking.asker.name}`;
-  return inTurn(who, () => answerFiltered(exchange, route, asking, upstreams, token));
+/** Answers the catalog for those who may not pull everything. */
+export class FilteredCatalog {
+  /** The last list of each asker. */
+  readonly #lasts = new Map<string, Promise<void>>();
+
+  constructor(private readonly upstreams: Upstreams) {}
+
+  /**
+   * Answers with what the asker may pull, read from the registry's own catalog page by page. There is a link to a next page
+   * only when that holds something. The lists of one asker take turns: for one the registry may have to look at all it has.
+   * @throws OciError when the registry cannot be asked
+   */
+  answer(exchange: Exchange, route: Route<'catalog'>, asking: Asking, token: string): Promise<void> {
+    const who = asking.asker === 'anonymous' ? exchange.client.address : `account ${asking.asker.name}`;
+    const before = this.#lasts.get(who) ?? Promise.resolve();
+    const turn = before.then(() => answerFiltered(exchange, route, asking, this.upstreams, token));
+    const over = turn
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.#lasts.get(who) === over) this.#lasts.delete(who);
+      });
+    this.#lasts.set(who, over);
+    return turn;
+  }
+}
+
+interface Asking {
+  policy: Policy;
+  asker: Asker;
 }
 
 async function answerFiltered(
   exchange: Exchange,
   { page }: Route<'catalog'>,
-  { policy, asker }: { policy: Policy; asker: Asker },
+  { policy, asker }: Asking,
   upstreams: Upstreams,
   token: string,
 ): Promise<void> {
@@ -68,21 +83,6 @@ async function answerFiltered(
     ...(more && { Link: nextLink(exchange.publicPath, n, repositories.at(-1) ?? '') }),
   });
   response.end(body);
-}
-
-/** The last list of each asker. */
-const lasts = new Map<string, Promise<void>>();
-
-/** Has the lists of one asker take turns: for one the registry may have to look at all that it has. */
-function inTurn(who: string, work: () => Promise<void>): Promise<void> {
-  const turn = (lasts.get(who) ?? Promise.resolve()).then(work);
-  const over = turn
-    .catch(() => undefined)
-    .finally(() => {
-      if (lasts.get(who) === over) lasts.delete(who);
-    });
-  lasts.set(who, over);
-  return turn;
 }
 
 /** https://distribution.github.io/distribution/spec/api/#pagination */

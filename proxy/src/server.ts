@@ -16,7 +16,7 @@ import type { Policy } from './access/policy.js';
 import type { AuditLog } from './audit.js';
 import { authenticate, noteLogin, type Passwords } from './authenticate.js';
 import { authorize } from './authorize.js';
-import { answerCatalog } from './catalog.js';
+import { FilteredCatalog } from './catalog.js';
 import { challenge } from './challenge.js';
 import type { Door } from './door.js';
 import { beginExchange, clientLeft, resetClient, type Exchange } from './exchange.js';
@@ -57,6 +57,7 @@ export function serve({ server, connections }: Door, services: Services): void {
   const publicPath = pathOf(services.publicUrl);
   const sign = identitySigner(services.secret);
   const tokens = new ClientTokens(services.secret, services.accounts);
+  const catalog = new FilteredCatalog(upstreams);
   const forwarder = new Forwarder(upstreams, new HandedFiles(services.secret), services.idle, log);
 
   async function answer(exchange: Exchange): Promise<void> {
@@ -83,7 +84,7 @@ export function serve({ server, connections }: Door, services: Services): void {
     const token = sign(identity);
     if (route.kind === 'uploads') exchange.request.url = uploadsTarget(route, identity);
     if (route.kind === 'catalog' && !mayPullEverything(policy.current, asker)) {
-      await answerCatalog(exchange, route, { policy: policy.current, asker }, upstreams, token);
+      await catalog.answer(exchange, route, { policy: policy.current, asker }, token);
     } else forwarder.forward(exchange, token);
   }
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { mediaTypes, repositoryAccess } from '@wharfie/shared';
 import type { Client, Registry } from './harness.js';
@@ -32,6 +32,14 @@ async function referrers(subject: string, query = '', repository = 'refs'): Prom
   expect(response.status).toBe(200);
   expect(response.headers.get('content-type')).toBe(mediaTypes.ociIndex);
   return { ...((await response.json()) as Listed), response };
+}
+
+/** A connection on which the PUT of a manifest has begun: `rest` follows the first lines of its head. */
+function beginPut(rest: string): Socket {
+  const socket = connect(registry.port, '127.0.0.1').on('error', () => undefined);
+  const authorization = token([repositoryAccess('a', 'push')]);
+  socket.write(`PUT /v2/a/manifests/slow HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\n${rest}`);
+  return socket;
 }
 
 describe('a manifest', () => {
@@ -244,16 +252,13 @@ describe('a manifest', () => {
   });
 
   it('whose end does not come is held within bounds', async () => {
-    const head = `PUT /v2/a/manifests/slow HTTP/1.1\r\nHost: x\r\nAuthorization: ${token([repositoryAccess('a', 'push')])}\r\n`;
     const sockets = Array.from({ length: 40 }, (_, index) => {
-      const socket = connect(registry.port, '127.0.0.1');
       // With and without its length, and in very small pieces.
       const [framing, piece] =
         index < 36
           ? ['Content-Length: 4194304', 'x'.repeat(4_194_303)]
           : ['Transfer-Encoding: chunked', '1\r\nx\r\n'.repeat(1000)];
-      socket.on('error', () => undefined).write(`${head}${framing}\r\n\r\n${piece}`);
-      return socket;
+      return beginPut(`${framing}\r\n\r\n${piece}`);
     });
     const refused = sockets.map((socket) => once(socket, 'data').then(([data]) => String(data)));
     expect(await Promise.race(refused)).toMatch(/^HTTP\/1.1 503 [^]*too many manifests/);
@@ -265,17 +270,9 @@ describe('a manifest', () => {
   });
 
   it('is taken while many others have hardly begun', async () => {
-    const head = `PUT /v2/a/manifests/slow HTTP/1.1\r\nHost: x\r\nAuthorization: ${token([repositoryAccess('a', 'push')])}\r\n`;
-    const sockets = await Promise.all(
-      Array.from({ length: 64 }, async (_, index) => {
-        const socket = connect(registry.port, '127.0.0.1');
-        await once(socket, 'connect');
-        const framing =
-          index % 2 === 0 ? 'Content-Length: 4194304\r\n\r\nx' : 'Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n';
-        socket.on('error', () => undefined).write(`${head}${framing}`);
-        return socket;
-      }),
-    );
+    const beginnings = ['Content-Length: 4194304\r\n\r\nx', 'Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n'];
+    const sockets = Array.from({ length: 64 }, (_, index) => beginPut(beginnings[index % 2] ?? ''));
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
     // Each of them has come further than this one.
     const body = await imageManifest(call, 'a');
     expect((await putManifest(call, 'a', 'meanwhile', body)).status).toBe(201);

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 
 /** How much of a refused body is read and dropped, so that a client that sends before it reads finds the answer. */
 const mostDrained = 64 * 1024 * 1024;
+/** A piece counts for so many bytes more: it costs time too, however small it is. */
 const perPiece = 256;
 const longestDrain = 5_000;
 
@@ -18,7 +19,6 @@ export function drain(request: IncomingMessage): Promise<void> {
       resolve();
     };
     const count = (chunk: Buffer) => {
-      // A piece costs time too, however small it is.
       drained += chunk.length + perPiece;
       if (drained > mostDrained) done();
     };

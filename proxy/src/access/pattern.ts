@@ -20,7 +20,7 @@ export function compilePattern(text: string): Pattern {
   const globs = expandBraces(checkedPattern(text));
   for (const glob of globs) checkGlob(glob);
   const matcher = (user: string): ((repository: string) => boolean) => {
-    const meant = globs.map((glob) => glob.replaceAll(userMark, user).split('/'));
+    const meant = globs.map((glob) => componentsOf(glob.replaceAll(userMark, user)));
     return (repository) => {
       const components = repository.split('/');
       return meant.some((glob) => matchesComponents(glob, components));
@@ -34,10 +34,12 @@ export function compilePattern(text: string): Pattern {
 }
 
 /** `**` stands for any number of components, at the end for one at least: `team/**` does not match `team`. */
+function componentsOf(glob: string): string[] {
+  return glob.replace(/\*\*$/, '*/**').split('/');
+}
+
 function matchesComponents(glob: readonly string[], components: readonly string[]): boolean {
-  const isOpen = glob.at(-1) === '**';
-  const whole = isOpen ? [...glob.slice(0, -1), '*', '**'] : glob;
-  return matchesAll(whole, components, '**', (word, component) => matchesAll(word, component, '*', isLetter));
+  return matchesAll(glob, components, '**', (word, component) => matchesAll(word, component, '*', isLetter));
 }
 
 function isLetter(sign: string, letter: string): boolean {
