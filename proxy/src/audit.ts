@@ -56,6 +56,7 @@ export class AuditLog {
       kind: exchange.kind,
       ...(route && 'repository' in route && { repository: route.repository }),
       ...(route && 'reference' in route && route.reference),
+      ...(route && 'tags' in route && route.tags.length > 0 && { tags: route.tags }),
       ...(route && 'digest' in route && { digest: route.digest }),
       ...(digest !== undefined && { digest }),
       status: answeredStatus(response),

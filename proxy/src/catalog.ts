@@ -28,10 +28,11 @@ export class FilteredCatalog {
    * only when that holds something. The lists of one asker take turns: for one the registry may have to look at all it has.
    * @throws OciError when the registry cannot be asked
    */
-  answer(exchange: Exchange, route: Route<'catalog'>, asking: Asking, token: string): Promise<void> {
-    const who = asking.asker === 'anonymous' ? exchange.client.address : `account ${asking.asker.name}`;
+  answer(exchange: Exchange, route: Route<'catalog'>, asking: Asking): Promise<void> {
+    const { asker } = asking;
+    const who = asker === 'anonymous' ? exchange.client.address : `account ${asker.name}`;
     const before = this.#lasts.get(who) ?? Promise.resolve();
-    const turn = before.then(() => answerFiltered(exchange, route, asking, this.upstreams, token));
+    const turn = before.then(() => answerFiltered(exchange, route, asking, this.upstreams));
     const over = turn
       .catch(() => undefined)
       .finally(() => {
@@ -43,16 +44,17 @@ export class FilteredCatalog {
 }
 
 interface Asking {
-  policy: Policy;
   asker: Asker;
+  /** Read when it is needed: what waits for its turn must not be answered by an older one. */
+  policy: { readonly current: Policy };
+  sign: () => string;
 }
 
 async function answerFiltered(
   exchange: Exchange,
   { page }: Route<'catalog'>,
-  { policy, asker }: Asking,
+  { asker, policy, sign }: Asking,
   upstreams: Upstreams,
-  token: string,
 ): Promise<void> {
   const { response } = exchange;
   if (clientLeft(exchange)) return;
@@ -61,12 +63,12 @@ async function answerFiltered(
     leaving.abort();
   });
   const n = Math.min(page.n ?? defaultPage, maxPage);
-  const registry = registryCatalog(exchange, upstreams, token, page.last, leaving.signal);
+  const registry = registryCatalog(exchange, upstreams, sign, page.last, leaving.signal);
   const repositories: string[] = [];
   let more = false;
   if (n > 0) {
     for await (const repository of registry) {
-      if (!decide(policy, asker, 'pull', repository).allowed) continue;
+      if (!decide(policy.current, asker, 'pull', repository).allowed) continue;
       if (repositories.length === n) {
         more = true;
         break;
@@ -94,12 +96,12 @@ function nextLink(publicPath: string, n: number, last: string): string {
 async function* registryCatalog(
   exchange: Exchange,
   upstreams: Upstreams,
-  token: string,
+  sign: () => string,
   last: string | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<string> {
-  const headers = { Authorization: `Bearer ${token}`, 'X-Request-Id': exchange.id, Accept: 'application/json' };
   for (let after = last; ;) {
+    const headers = { Authorization: `Bearer ${sign()}`, 'X-Request-Id': exchange.id, Accept: 'application/json' };
     const query = after === undefined ? '' : `&last=${encodeURIComponent(after)}`;
     const page = await fetchPage(upstreams, `/v2/_catalog?n=${registryPage}${query}`, headers, signal);
     yield* page.repositories;

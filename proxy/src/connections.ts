@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Server as TlsServer } from 'node:tls';
 
@@ -9,9 +10,15 @@ export const requestEvents = ['request', 'checkContinue', 'checkExpectation'] as
 export class Connections {
   /** In the order of the requests. */
   readonly #underWay = new Map<Duplex, Set<ServerResponse>>();
+  /** Those of TCP: Node's server does not know one on which a handshake of TLS has not ended. */
+  readonly #sockets = new Set<Socket>();
   #closing = false;
 
   constructor(private readonly server: Server) {
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Duplex) => {
       this.#underWay.set(socket, new Set());
       socket.once('close', () => this.#underWay.delete(socket));
@@ -42,7 +49,7 @@ export class Connections {
       for (const response of underWay) response.shouldKeepAlive = false;
     }
     const cut = setTimeout(() => {
-      this.server.closeAllConnections();
+      for (const socket of this.#sockets) socket.destroy();
     }, seconds * 1000);
     await closed;
     clearTimeout(cut);

@@ -47,7 +47,7 @@ export function createDoor({ tls, idle, headers, maxConnections }: DoorOptions):
   server.maxConnections = maxConnections;
   const connections = new Connections(server);
   refuseOddities(server, connections);
-  // There is no listener for `upgrade`: so Node serves such a request as if it had not asked for another protocol.
+  // There is no listener for `upgrade`: such a request is served as if it had not asked for another protocol.
   return { server, connections };
 }
 

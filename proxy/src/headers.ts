@@ -45,6 +45,8 @@ export function ownHeaders(requestId: string): Record<string, string> {
  */
 export function checkFraming(request: IncomingMessage): void {
   const { headers, rawHeaders, httpVersion, method = '' } = request;
+  if (httpVersion !== '1.1' && httpVersion !== '1.0')
+    throw unclear(`HTTP/${httpVersion} is not spoken here; use HTTP/1.1`);
   const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
   // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) {

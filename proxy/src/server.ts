@@ -81,11 +81,10 @@ export function serve({ server, connections }: Door, services: Services): void {
   }
 
   async function pass(exchange: Exchange, route: Route, asker: Asker, identity: Identity): Promise<void> {
-    const token = sign(identity);
     if (route.kind === 'uploads') exchange.request.url = uploadsTarget(route, identity);
     if (route.kind === 'catalog' && !mayPullEverything(policy.current, asker)) {
-      await catalog.answer(exchange, route, { policy: policy.current, asker }, token);
-    } else forwarder.forward(exchange, token);
+      await catalog.answer(exchange, route, { asker, policy, sign: () => sign(identity) });
+    } else forwarder.forward(exchange, sign(identity));
   }
 
   function begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Exchange {
@@ -111,8 +110,10 @@ export function serve({ server, connections }: Door, services: Services): void {
       resetClient(exchange);
       return;
     }
+    // Node goes on with nothing that was read behind a request of this kind.
+    if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
     const last = before.at(-1);
-    const turn = last ? once(last, 'close').then(() => work(exchange)) : work(exchange);
+    const turn = last ? once(last, 'close').then(() => atItsTurn(exchange, work)) : work(exchange);
     turn.catch((error: unknown) => {
       // There is nobody to answer, and what failed is most likely what they left behind.
       if (clientLeft(exchange)) return undefined;
@@ -133,6 +134,11 @@ export function serve({ server, connections }: Door, services: Services): void {
       refuse(exchange, new OciError('EXPECTATION_FAILED', 'the only expectation that is met is 100-continue')),
     );
   });
+}
+
+/** What comes behind an answer that ends its connection is nobody's request any more (RFC 9112, section 9.6). */
+async function atItsTurn(exchange: Exchange, work: (exchange: Exchange) => Promise<void>): Promise<void> {
+  if (exchange.response.socket !== null) await work(exchange);
 }
 
 /** What stands before `/v2/` in the addresses that clients use. */

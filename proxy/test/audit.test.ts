@@ -45,6 +45,7 @@ test('the audit log has who pushed and deleted what, and who was refused, and no
   await ask(door, 'PATCH', upload, bob, 'hello');
   await ask(door, 'PUT', `${upload}?digest=${digest}&_state=secret-state`, bob);
   await ask(door, 'PUT', '/v2/team/app/manifests/1', bob, '{}');
+  await ask(door, 'PUT', `/v2/team/app/manifests/${digest}?tag=1&tag=2`, bob, '{}');
   await ask(door, 'DELETE', '/v2/team/app/manifests/1', basic('eve'));
   await ask(door, 'PUT', '/v2/team/app/manifests/2', basic('eve'), '{}');
   await ask(door, 'GET', '/v2/', basic('bob', 'a wrong one'));
@@ -54,6 +55,7 @@ test('the audit log has who pushed and deleted what, and who was refused, and no
   expect(entries()).toMatchObject([
     { ...app, event: 'push', outcome: 'done', user: 'bob', kind: 'upload', digest, status: 201 },
     { ...app, event: 'push', outcome: 'done', user: 'bob', kind: 'manifest', tag: '1', digest },
+    { ...app, event: 'push', outcome: 'done', user: 'bob', kind: 'manifest', tags: ['1', '2'], digest },
     { ...app, event: 'delete', outcome: 'done', user: 'eve', kind: 'manifest', tag: '1', digest },
     {
       ...app,

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { request } from 'node:http';
 import { describe, expect, test, vi } from 'vitest';
+import { parsePolicy } from '../src/access/policy.js';
 import { ask, basic, deferred, openDoor, openPolicyText, type TestDoor } from './harness.js';
 
 /** A registry's catalog over `repositories`, in pages of at most `page`. */
@@ -160,6 +161,23 @@ describe('the catalog', () => {
     });
     waiting[0]?.end('{"repositories":[]}');
     expect((await Promise.all([first, second])).map(({ status }) => status)).toEqual([200, 200]);
+  });
+
+  test('is filtered by the policy that is in force when its turn has come', async () => {
+    const waiting: Parameters<RequestListener>[1][] = [];
+    const door = await openDoor({ registry: (_, response) => waiting.push(response) });
+    const lists = [list(door, 'eve'), list(door, 'eve')];
+    await vi.waitFor(() => {
+      expect(waiting).toHaveLength(1);
+    });
+    door.policy.current = parsePolicy('admins: [admin]');
+    for (let turn = 0; turn < lists.length; turn += 1) {
+      await vi.waitFor(() => {
+        expect(waiting).toHaveLength(1);
+      });
+      waiting.pop()?.end('{"repositories":["team/a"]}');
+    }
+    for (const { repositories } of await Promise.all(lists)) expect(repositories).toEqual([]);
   });
 
   test('is refused for the reason that the registry gives', async () => {

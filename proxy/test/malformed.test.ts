@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { describe, expect, test, vi } from 'vitest';
 import { requestEvents } from '../src/connections.js';
-import { basic, dial, heard, hears, openDoor, speak } from './harness.js';
+import { ask, basic, dial, heard, hears, openDoor, speak } from './harness.js';
 
 const authorization = `Authorization: ${basic('bob').Authorization}`;
 const upload = '/v2/team/app/blobs/uploads/01234567-0123-4123-8123-0123456789ab';
@@ -82,6 +82,8 @@ describe('what is no request of HTTP/1.1 is answered in the envelope', () => {
     ['nonsense', 'hello\r\n\r\n', 400],
     ['a handshake of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', 400],
     ['HTTP/2 without the talk before', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    ['HTTP/2 in the form of HTTP/1', 'GET /v2/ HTTP/2.0\r\nHost: x\r\n\r\n', 400],
+    ['HTTP/0.9 with headers', 'GET /v2/ HTTP/0.9\r\nHost: x\r\n\r\n', 400],
     ['a space in the target', 'GET /v2/ x HTTP/1.1\r\nHost: x\r\n\r\n', 400],
     ['a head that is too large', `GET /v2/ HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
     ['a target that is too long', `GET /v2/${'a'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431],
@@ -116,6 +118,30 @@ test('an upgrade does not take place: the request is an ordinary one', async () 
   expect(said).toMatch(/^HTTP\/1\.1 200 /);
   expect(door.asked[0]?.headers).not.toHaveProperty('upgrade');
   expect(door.asked[0]?.headers).not.toHaveProperty('http2-settings');
+});
+
+test('behind a request that asks for another protocol the connection ends, for Node loses what was read with it', async () => {
+  const door = await openDoor();
+  const line = `HTTP/1.1\r\nHost: x\r\n${authorization}\r\n`;
+  const socket = dial(door);
+  socket.write(
+    `GET /v2/ ${line}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\nPATCH ${upload} ${line}Content-Length: 500\r\n\r\n`,
+  );
+  setTimeout(() => socket.write(`DELETE ${manifest} ${line}\r\n`), 50);
+  expect((await heard(socket)).match(/HTTP\/1\.1 \d+|Connection: \S+/g)).toEqual(['HTTP/1.1 200', 'Connection: close']);
+  expect(door.asked.map(({ method }) => method)).toEqual(['GET']);
+});
+
+test('what comes behind an answer that ends the connection is not carried out', async () => {
+  const door = await openDoor();
+  const line = `HTTP/1.1\r\nHost: x\r\n${authorization}\r\n`;
+  const behind = `PUT ${manifest} ${line}Content-Length: 2\r\n\r\n{}`;
+  // Once the password is known, nothing has to be waited for.
+  await ask(door, 'GET', '/v2/', basic('bob'));
+  for (let round = 0; round < 10; round += 1) {
+    expectEnvelope(await speak(door, `GET /v2/ ${line}Content-Length: 1\r\n\r\nx${behind}`), 400);
+  }
+  expect(door.asked.map(({ method }) => method)).toEqual(['GET']);
 });
 
 test('requests that come in one go are answered one after the other', async () => {

@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { createDoor } from '../src/door.js';
 import { followTls, loadTls, type TlsFiles } from '../src/tls.js';
+import { dial, heard, listenOn } from './harness.js';
 
 const run = promisify(execFile);
 
@@ -31,6 +33,15 @@ async function shownBy(server: Server): Promise<string | string[] | undefined> {
   socket.destroy();
   return CN;
 }
+
+test('a door that closes does not wait for handshakes', async () => {
+  const { server, connections } = createDoor({ tls: {}, idle: 10_000, headers: 10_000, maxConnections: 10 });
+  const socket = dial({ port: await listenOn(server) });
+  const ended = heard(socket);
+  await once(server, 'connection');
+  await connections.close(0.1);
+  expect(await ended).toBe('');
+}, 5_000);
 
 // Certificates are made by openssl: install it to have these run.
 describe.skipIf(spawnSync('openssl', ['version']).status !== 0)('TLS', () => {
