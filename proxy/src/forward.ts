@@ -21,9 +21,14 @@ interface Attempt {
   sent?: ClientRequest;
   /** Some of the body may have been read, and cannot be read again. */
   bodyBegun?: true;
+  /** What still comes of the body is for nobody. */
+  bodyDropped?: true;
   answered?: true;
 }
 
+/** Pieces of a body below so many bytes wait for others that come at the same time. */
+const smallPiece = 4096;
+const mostGathered = 1024;
 /** Why a file cannot be opened now, but the next one perhaps can. */
 const passing = new Set(['EIO', 'EMFILE', 'ENFILE', 'ENOENT', 'ESTALE']);
 
@@ -113,7 +118,7 @@ export class Forwarder {
     attempt.answered = true;
     if (answer.statusCode === 401) {
       // A challenge of its own would have clients send it, or whomever it names, their passwords.
-      request.unpipe();
+      attempt.bodyDropped = true;
       sent?.destroy();
       this.log.error(
         { requestId: id, registry: hostOf(upstream) },
@@ -147,7 +152,7 @@ export class Forwarder {
       return;
     }
     if (!early) return;
-    request.unpipe();
+    attempt.bodyDropped = true;
     sent?.destroy();
     await drain(request);
     response.end();
@@ -211,7 +216,7 @@ export class Forwarder {
       return;
     }
     this.log.warn({ requestId: exchange.id, err: error }, 'the registry did not answer');
-    request.unpipe();
+    attempt.bodyDropped = true;
     void refuse(exchange, refused ? unavailable() : badGateway());
   }
 }
@@ -254,13 +259,8 @@ function bodyOnceConnected(attempt: Attempt): Stream {
     sent.once('socket', (socket: Socket) => {
       const begin = () => {
         attempt.bodyBegun = true;
-        const { exchange } = attempt;
         // Not before: whoever listens for data makes it flow.
-        exchange.request.on('data', (chunk: Buffer) => {
-          exchange.bytesIn += chunk.length;
-          buffersPassed(chunk.length);
-        });
-        exchange.request.pipe(sent);
+        passOn(attempt, sent);
       };
       if (socket.connecting) socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', begin);
       else begin();
@@ -268,6 +268,33 @@ function bodyOnceConnected(attempt: Attempt): Stream {
     return sent;
   };
   return body;
+}
+
+/** Passes a body on. Small pieces that come together go on as one: each costs either service a hundred times its bytes. */
+function passOn(attempt: Attempt, sent: NodeJS.WritableStream): void {
+  const { exchange } = attempt;
+  const { request } = exchange;
+  let gathered: Buffer[] = [];
+  const send = (bytes: Buffer): void => {
+    if (!attempt.bodyDropped && !attempt.sent?.destroyed && !sent.write(bytes)) request.pause();
+  };
+  const flush = (): void => {
+    const bytes = Buffer.concat(gathered);
+    gathered = [];
+    if (bytes.length > 0) send(bytes);
+  };
+  request.on('data', (chunk: Buffer) => {
+    exchange.bytesIn += chunk.length;
+    buffersPassed(chunk.length);
+    if (gathered.length === 0 && chunk.length >= smallPiece) send(chunk);
+    else if (gathered.push(chunk) === 1) setImmediate(flush);
+    else if (gathered.length === mostGathered) flush();
+  });
+  request.once('end', () => {
+    flush();
+    if (!attempt.bodyDropped) sent.end();
+  });
+  sent.on('drain', () => request.resume());
 }
 
 const unreachable = 'the registry behind this proxy is not running or cannot be reached; try again in a few seconds';

@@ -4,7 +4,19 @@ import { createServer as createNetServer, type AddressInfo, type Socket } from '
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { ask, basic, deferred, dial, heard, hears, listenOn, openDoor, upstreamAt, type TestDoor } from './harness.js';
+import {
+  ask,
+  basic,
+  deferred,
+  dial,
+  heard,
+  hears,
+  listenOn,
+  openDoor,
+  speak,
+  upstreamAt,
+  type TestDoor,
+} from './harness.js';
 
 const blob = `/v2/team/app/blobs/sha256:${'a'.repeat(64)}`;
 const upload = '/v2/team/app/blobs/uploads/01234567-0123-4123-8123-0123456789ab';
@@ -365,6 +377,22 @@ describe('bodies', () => {
     await hears(socket, /FIRST/);
     socket.write('6\r\nsecond\r\n0\r\n\r\n');
     await hears(socket, /SECOND/);
+  });
+
+  test('in very small chunks go on whole, in fewer', async () => {
+    const bytes = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
+    let received: Buffer[] = [];
+    const door = await openDoor({
+      registry: (incoming, response) => {
+        received = [];
+        incoming.on('data', (chunk: Buffer) => received.push(chunk)).once('end', () => response.writeHead(202).end());
+      },
+    });
+    const head = `PATCH ${upload} HTTP/1.1\r\nHost: x\r\n${authorization}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    const chunks = Array.from(bytes, (byte) => `1\r\n${String.fromCharCode(byte)}\r\n`).join('');
+    expect(await speak(door, `${head}${chunks}0\r\n\r\n`)).toMatch(/^HTTP\/1\.1 202 /);
+    expect(Buffer.concat(received)).toEqual(bytes);
+    expect(received.length).toBeLessThan(1000);
   });
 
   test('are not gathered for a client that reads slowly', async () => {

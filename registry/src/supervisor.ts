@@ -32,7 +32,7 @@ export async function supervise(settings: RegistrySettings, logger: Logger): Pro
   stopOnSignals(async (reason) => {
     logger.info({ reason }, `stopping; requests under way have ${settings.drain} s to end`);
     stopPurging();
-    await Promise.all([workers.close(), serving.close(settings.drain)]);
+    await Promise.all([workers.close(settings.drain), serving.close(settings.drain)]);
     admin.close();
     logger.info('stopped');
   });

@@ -53,7 +53,7 @@ async function connected(count: number, start: () => ReturnType<typeof fork>) {
   await Promise.all(sockets.map((socket) => once(socket, 'connect')));
   onTestFinished(async () => {
     for (const socket of [...sockets, ...served]) socket.destroy();
-    await workers.close();
+    await workers.close(60);
   });
   // One that is taken later would start another worker, where a test has killed some.
   await vi.waitFor(() => {
@@ -128,7 +128,7 @@ it('a worker whose storage does not open for long leaves its connections, and do
   await vi.waitFor(() => {
     expect(served).toHaveLength(60);
   }, 15_000);
-  await workers.close();
+  await workers.close(60);
 }, 30_000);
 
 it('an end while workers start loses none of the connections that wait for them', async () => {
@@ -136,7 +136,7 @@ it('an end while workers start loses none of the connections that wait for them'
   const { served, sockets, workers } = await connected(60, () => fork(script));
   let closed = 0;
   for (const socket of sockets) socket.on('close', () => (closed += 1)).resume();
-  await workers.close();
+  await workers.close(60);
   expect(served).toHaveLength(60);
   expect(closed).toBe(0);
 });
@@ -182,5 +182,20 @@ it('workers that die while they are told to stop do not keep the others from it'
   for (const child of children) child.kill('SIGKILL');
   // They are dead, and nobody here has heard of it.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-  await workers.close();
+  await workers.close(60);
+});
+
+it('a worker that hangs does not hold up the end', async () => {
+  const script = scriptOf("process.on('message', () => { for (;;); }); process.send('ready');");
+  const ready: Promise<unknown>[] = [];
+  const { workers } = await connected(12, () => {
+    const child = fork(script);
+    ready.push(once(child, 'message'));
+    return child;
+  });
+  await vi.waitFor(() => {
+    expect(ready).toHaveLength(3);
+  });
+  await Promise.all(ready);
+  await workers.close(0);
 });

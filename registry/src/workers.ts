@@ -12,12 +12,14 @@ export interface Workers {
   /** Give it to `listen`. */
   port: Server;
   metrics(): Promise<string>;
-  /** Takes no more connections, and resolves when the other processes have ended. */
-  close(): Promise<void>;
+  /** Takes no more connections, and resolves when the other processes have ended: on their own within `seconds`, or killed. */
+  close(seconds: number): Promise<void>;
 }
 
 /** How long a process may take to open its storage until this one serves what waits for it, in milliseconds. */
 const patience = 5_000;
+/** How much longer than it is given a process may take to end. */
+const grace = 2_000;
 
 /**
  * Serves in this process and, as soon as it has enough connections at a time, in up to `workers - 1` more. A process more
@@ -123,12 +125,15 @@ export function spread(
       await Promise.all(asked);
       return summed.with(await register.getMetricsAsJSON());
     },
-    close: async () => {
+    close: async (seconds) => {
       closing = true;
       port.close();
       await Promise.all(
         children.map((child) => {
-          const gone = new Promise((resolve) => child.once('exit', resolve));
+          const kill = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 + grace);
+          const gone = once(child, 'exit').finally(() => {
+            clearTimeout(kill);
+          });
           // One that is starting serves nobody yet, and may have to wait long for its storage.
           if (!ready.has(child)) {
             takeBack(child);

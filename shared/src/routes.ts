@@ -51,6 +51,8 @@ const methods: Record<RouteKind, readonly string[]> = {
 
 /** Most entries of a page that is asked for; a larger `n` is answered with this many and a Link. */
 const maxPage = 10_000;
+/** Tags that one push may set: the specification asks for ten. */
+const maxTags = 100;
 /** What is read of `last`: a letter more than any name has, so that names stand before or behind it as behind the whole. */
 const maxLast = maxRepositoryNameLength + 1;
 
@@ -117,7 +119,9 @@ function parseTarget(path: string, query: URLSearchParams, method: string): Pars
   if (noun === 'blobs') return { kind: 'blob', repository: nameBefore(parts, 2), digest: digestFrom(last) };
   if (noun === 'manifests') {
     const repository = nameBefore(parts, 2);
-    return { kind: 'manifest', repository, reference: referenceFrom(last), tags: query.getAll('tag').map(tagFrom) };
+    const tags = query.getAll('tag');
+    if (tags.length > maxTags) throw new OciError('TOO_MANY_TAGS', `a request may name ${maxTags} tags at most`);
+    return { kind: 'manifest', repository, reference: referenceFrom(last), tags: tags.map(tagFrom) };
   }
   if (noun === 'referrers') {
     const repository = nameBefore(parts, 2);

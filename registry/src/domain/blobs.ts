@@ -43,10 +43,13 @@ export class Blobs {
     return size === undefined ? undefined : { size, stored };
   }
 
-  /** Whether `repository` links a blob whose bytes are there: a memory of others does not count, as on it more is built. */
-  async has(repository: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
+  /**
+   * The digest under which the storage has the bytes of a blob that `repository` links, or undefined: what others have heard
+   * of its size does not count, as on this more is built.
+   */
+  async held(repository: string, digest: Digest, signal: AbortSignal): Promise<Digest | undefined> {
     const stored = await this.#linked(repository, digest, signal);
-    return stored !== undefined && (await this.exists(stored, signal));
+    return stored !== undefined && (await this.exists(stored, signal)) ? stored : undefined;
   }
 
   /** An address at which the storage itself serves the blob for a while, or undefined. @throws OciError BLOB_UNKNOWN */
@@ -76,9 +79,12 @@ export class Blobs {
     }
   }
 
-  /** Whether the bytes of a blob are in the storage, whichever repository links them. */
+  /**
+   * Whether the bytes of a blob are in the storage, whichever repository links them. That they came through here counts once,
+   * as garbage may be collected before the next push.
+   */
   async exists(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    return this.#stored.has(digest) || (await this.#stat(digest, signal)) !== undefined;
+    return this.#stored.delete(digest) || (await this.#stat(digest, signal)) !== undefined;
   }
 
   /** Remembers bytes that were just stored, `size` of them if that is known. */
@@ -87,9 +93,10 @@ export class Blobs {
     if (size !== undefined) this.#sizes.set(digest, size);
   }
 
-  /** Lets a blob be pulled from `repository`. Its bytes must be in the storage. */
-  link(repository: string, digest: Digest, signal: AbortSignal): Promise<void> {
-    return this.storage.putAll([layerLink(repository, digest)], signal);
+  /** Lets a blob be pulled from `repository`, also by the digest under which its bytes are in the storage. */
+  link(repository: string, digest: Digest, signal: AbortSignal, stored = digest): Promise<void> {
+    const links = stored === digest ? [] : [layerLink(repository, digest, stored)];
+    return this.storage.putAll([layerLink(repository, stored), ...links], signal);
   }
 
   /** The digest under which the storage has what `repository` calls `digest`, or undefined. */

@@ -53,7 +53,8 @@ export class Catalog {
   }
 
   async *#folders(folder: string, after: string, signal: AbortSignal): AsyncGenerator<string> {
-    for await (const name of listAll(this.storage, folder, after, batch, signal)) if (!name.startsWith('_')) yield name;
+    for await (const name of listAll(this.storage, folder, after, batch, signal))
+      if (isRepositoryName(name)) yield name;
   }
 
   async #isRepository(name: string, signal: AbortSignal): Promise<boolean> {
@@ -64,6 +65,6 @@ export class Catalog {
 
 /** The folder `name` and those whose content comes after it in byte order although their own name comes before: `a` for `a-b`. */
 function foldersAround(name: string): string[] {
-  const shorter = [...name.matchAll(/[-.]/g)].map(({ index }) => name.slice(0, index));
+  const shorter = [...name.matchAll(/[ -.]/g)].map(({ index }) => name.slice(0, index));
   return [...shorter, name].filter(isRepositoryName);
 }

@@ -73,9 +73,9 @@ export function referrersTag(subject: Digest): string {
   return `${algorithmOf(subject)}-${hexOf(subject).slice(0, 64)}`;
 }
 
-/** What lets a blob be pulled from a repository. */
-export function layerLink(repository: string, digest: Digest): SmallObject {
-  return link(layerLinkPath(repository, digest), digest);
+/** What lets a blob be pulled from a repository: under another digest than that of its bytes, where distribution made it so. */
+export function layerLink(repository: string, digest: Digest, stored = digest): SmallObject {
+  return link(layerLinkPath(repository, digest), stored);
 }
 
 /** What lets a manifest be pulled from a repository. */

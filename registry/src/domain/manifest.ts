@@ -14,6 +14,8 @@ import { z } from 'zod';
 export const maxManifestSize = 4 * 1024 * 1024;
 /** Lists and objects within one another; real manifests have five or so. */
 const maxNesting = 100;
+/** Names of fields altogether: an index of 4 MiB may list twenty thousand manifests, and looking at more holds up others. */
+const maxNames = 100_000;
 
 /** What the registry needs to know of a manifest; the bytes themselves are kept and served as they came. */
 export interface Manifest {
@@ -68,6 +70,7 @@ const fields = [
   ...['digest', 'size', 'urls', 'data', 'platform'],
 ];
 const folded = new Set(fields.map(fold));
+const longest = Math.max(...fields.map((name) => name.length));
 
 /** What is the same to Go's decoder: beside capitals, ſ is an s and the sign of the kelvin a k. */
 function fold(name: string): string {
@@ -75,7 +78,7 @@ function fold(name: string): string {
 }
 
 function misspelled(value: object): string | undefined {
-  return Object.keys(value).find((name) => folded.has(fold(name)) && !fields.includes(name));
+  return Object.keys(value).find((name) => name.length <= longest && !fields.includes(name) && folded.has(fold(name)));
 }
 
 /** An object of the specification. Go's decoder takes `Layers` for `layers`, and the last one of both; others do not. */
@@ -90,7 +93,7 @@ const descriptor = specified({
   mediaType: z.string().min(1),
   digest,
   size: z.int().nonnegative(),
-  urls: list(z.string().regex(/^https?:\/\//, 'must be an http or https address')).optional(),
+  urls: list(z.string().regex(/^https?:\/\//, 'must be an http or https address')).nullish(),
 });
 
 // An explicit null stands for an absent field, as Go's encoder writes an empty list.
@@ -178,6 +181,7 @@ function parseJson(json: string): Record<string, unknown> {
  */
 function refuseAmbiguity(json: string): void {
   const open: Set<string>[] = [];
+  let names = 0;
   // Strings, with the colon where they are names, and what opens and closes lists and objects.
   for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*:)?|[[\]{}]/g)) {
     if (token === '{' || token === '[') {
@@ -186,6 +190,7 @@ function refuseAmbiguity(json: string): void {
     } else if (token === '}' || token === ']') {
       open.pop();
     } else if (token.endsWith(':')) {
+      if ((names += 1) > maxNames) throw invalid(`the manifest has more than ${maxNames} fields`);
       const name = JSON.parse(token.slice(0, -1)) as string;
       if (open.at(-1)?.has(name)) throw invalid(`"${name}" stands twice in one object`);
       open.at(-1)?.add(name);

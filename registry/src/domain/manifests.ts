@@ -15,6 +15,10 @@ import type { Tags } from './tags.js';
 
 /** Calls to the storage that one request has under way at most. */
 const concurrency = 16;
+/** How often a manifest is written again that others delete at the same moment. */
+const mostRepeats = 5;
+/** Digests that a refusal names, which is enough to know what went wrong. */
+const mostMissing = 100;
 /** Bytes of manifests that are remembered. */
 const memorySize = 16 * 1024 * 1024;
 
@@ -74,20 +78,32 @@ export class Manifests {
     await this.#checkContents(repository, manifest, signal);
 
     const { subject } = manifest;
-    const [name, ...names] = reference.tag === undefined ? tags : [reference.tag];
+    const names = reference.tag === undefined ? tags : [reference.tag];
+    const [first, ...others] = names.map((tag) => tagLinks(repository, tag, digest));
     const objects = [
       { path: blobPath(digest), content },
       revisionLink(repository, digest),
       ...(subject ? [referrerEntry(repository, subject, referrerOf(digest, content.length, manifest))] : []),
-      ...(name === undefined ? [] : tagLinks(repository, name, digest)),
+      ...(first ?? []),
     ];
-    await this.storage.putAll(objects, signal);
+    const write = async (): Promise<void> => {
+      await this.storage.putAll(objects, signal);
+      await mapLimited(others, concurrency, (links) => this.storage.putAll(links, signal));
+    };
+    await write();
+    for (let repeats = 0; !(await this.#stands(repository, names, digest, signal)); repeats += 1) {
+      if (repeats === mostRepeats) throw new StorageUnavailable(`${repository}: ${digest} is deleted all the time`);
+      await write();
+    }
     this.#known.set(digest, { content, ...describeStored(content) });
-    await mapLimited(names, concurrency, (tag) => this.storage.putAll(tagLinks(repository, tag, digest), signal));
     return { digest, ...(subject ? { subject } : {}) };
   }
 
-  /** By tag: the tag alone. By digest: the manifest, every tag that names it, and its entry among referrers. @throws OciError MANIFEST_UNKNOWN */
+  /**
+   * By tag: the tag alone. By digest: the manifest, every tag that names it, and its entry among referrers; what an
+   * interrupted one has left of them, too.
+   * @throws OciError MANIFEST_UNKNOWN
+   */
   async delete(repository: string, reference: Reference, signal: AbortSignal): Promise<void> {
     if (reference.tag !== undefined) {
       await this.tags.delete(repository, reference.tag, signal);
@@ -95,20 +111,30 @@ export class Manifests {
     }
     const { digest } = reference;
     const found = await this.#find(repository, digest, signal);
-    if (!found) throw unknown(repository, reference);
-    // The manifest goes last: whatever interrupts this, the same request completes it.
-    await mapLimited(this.tags.all(repository, '', 1000, signal), concurrency, async (tag) => {
-      if ((await this.tags.find(repository, tag, signal)) !== digest) return;
-      await this.tags.delete(repository, tag, signal).catch((error: unknown) => {
-        if (!(error instanceof OciError)) throw error;
-      });
-    });
-    const { subject } = found;
-    if (subject) await this.referrers.remove(repository, subject, digest, signal);
-    const deleted = await this.storage
+    if (found?.subject) await this.referrers.remove(repository, found.subject, digest, signal);
+    // Before its tags: whoever pushes them at the same moment finds it gone, and writes all anew.
+    let deleted = await this.storage
       .delete(revisionPath(repository, digest), signal, [revisionLinkPath(repository, digest)])
       .then(() => true, missingAs(false));
+    await mapLimited(this.tags.all(repository, '', 1000, signal), concurrency, async (tag) => {
+      if (await this.tags.deleteFrom(repository, tag, digest, signal)) deleted = true;
+    });
     if (!deleted) throw unknown(repository, reference);
+  }
+
+  /**
+   * Whether what was just stored is still there, under each of its tags unless that names another manifest by now: someone
+   * may have deleted this one, or the one that a tag named before, at the same moment.
+   */
+  async #stands(repository: string, tags: readonly string[], digest: Digest, signal: AbortSignal): Promise<boolean> {
+    let stands = true;
+    const check = async (call: Promise<unknown>): Promise<void> => {
+      if ((await call) === undefined) stands = false;
+    };
+    if (tags.length > 0)
+      await check(this.storage.get(revisionLinkPath(repository, digest), signal).catch(missingAs(undefined)));
+    await mapLimited(tags, concurrency, (tag) => check(this.tags.find(repository, tag, signal)));
+    return stands;
   }
 
   /** A manifest that this repository links. */
@@ -132,15 +158,16 @@ export class Manifests {
 
   async #checkContents(repository: string, { blobs, children }: Manifest, signal: AbortSignal): Promise<void> {
     const missing: Digest[] = [];
-    await mapLimited(blobs, concurrency, async (digest) => {
-      if (!(await this.blobs.has(repository, digest, signal))) missing.push(digest);
-    });
-    await mapLimited(children, concurrency, async (digest) => {
-      const there =
-        (await this.storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false))) ||
-        (await this.blobs.has(repository, digest, signal));
-      if (!there) missing.push(digest);
-    });
+    const check = async (digest: Digest, isThere: () => Promise<boolean>): Promise<void> => {
+      if (missing.length < mostMissing && !(await isThere())) missing.push(digest);
+    };
+    const isBlob = async (digest: Digest) => (await this.blobs.held(repository, digest, signal)) !== undefined;
+    const isManifest = (digest: Digest) =>
+      this.storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false));
+    await mapLimited(blobs, concurrency, (digest) => check(digest, () => isBlob(digest)));
+    await mapLimited(children, concurrency, (digest) =>
+      check(digest, async () => (await isManifest(digest)) || isBlob(digest)),
+    );
     if (missing.length > 0) {
       throw new OciError(
         'MANIFEST_BLOB_UNKNOWN',

@@ -32,6 +32,16 @@ export class Tags {
     if (!found) throw new OciError('MANIFEST_UNKNOWN', `${repository} has no tag ${tag}`, { tag });
   }
 
+  /** Removes the tag if it names `digest`, and nothing if a push has moved it meanwhile; returns whether it did. */
+  async deleteFrom(repository: string, tag: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const path = tagLinkPath(repository, tag);
+    const content = await this.storage.get(path, signal).catch(missingAs(undefined));
+    if (!content || parseLink(content) !== digest) return false;
+    const links = tagLinks(repository, tag, digest).map((link) => link.path);
+    const only = { path, content };
+    return this.storage.delete(tagPath(repository, tag), signal, links, only).then(() => true, missingAs(false));
+  }
+
   /**
    * Tags after `last` in byte order: `n` of them, or all.
    * @throws OciError NAME_UNKNOWN when nothing was ever pushed to the repository

@@ -6,6 +6,7 @@ import { InvalidOffset, PathNotFound } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
 import { RunningHash, RunningHashes } from './hashing.js';
 import { blobPath, layerLink } from './layout.js';
+import { missingAs } from './missing.js';
 
 /** An upload as its client knows it: what the signed Location says. The storage has the last word on the size. */
 export interface Upload {
@@ -90,9 +91,10 @@ export class Uploads {
    * @param from the other repository; undefined when every repository may be the one
    */
   async mount(repository: string, digest: Digest, from: string | undefined, signal: AbortSignal): Promise<boolean> {
-    const found = await (from === undefined ? this.blobs.exists(digest, signal) : this.blobs.has(from, digest, signal));
-    if (!found) return false;
-    await this.blobs.link(repository, digest, signal);
+    const anywhere = async () => ((await this.blobs.exists(digest, signal)) ? digest : undefined);
+    const stored = await (from === undefined ? anywhere() : this.blobs.held(from, digest, signal));
+    if (stored === undefined) return false;
+    await this.blobs.link(repository, digest, signal, stored);
     return true;
   }
 
@@ -146,19 +148,40 @@ export class Uploads {
       if (error instanceof OciError && error.code === 'DIGEST_INVALID') await this.cancel(upload, signal);
       throw error;
     }
-    await this.cancel(upload, signal);
     await this.blobs.link(upload.repository, digest, signal);
+    // Last: who was cut off before finds the upload as it was.
+    await this.cancel(upload, signal);
   }
 
   /** An upload of which some is there, and its last chunk if there is one. */
   async #complete(upload: Upload, digest: Digest, chunk: Chunk | undefined, signal: AbortSignal): Promise<void> {
     const whole = chunk ? await this.#append(upload, chunk, signal) : upload;
-    await this.#verify(whole, digest, signal);
     const { id, size, repository } = whole;
-    const commit = this.storage.commitUpload(id, size, blobPath(digest), signal, [layerLink(repository, digest)]);
-    await this.#orMoved(whole, commit, signal);
+    try {
+      await this.#verify(whole, digest, signal);
+      const commit = this.storage.commitUpload(id, size, blobPath(digest), signal, [layerLink(repository, digest)]);
+      await this.#orMoved(whole, commit, signal);
+    } catch (error) {
+      if (!(await this.#isCommitted(whole, digest, error, signal))) throw error;
+      await this.blobs.link(repository, digest, signal);
+    }
     this.blobs.remember(digest, size);
     this.#hashes.forget(id);
+  }
+
+  /** Whether an upload is gone because somebody who did not come to its end has made it a blob. */
+  async #isCommitted(
+    { size, digest: sent }: Upload,
+    digest: Digest,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const isGone =
+      error instanceof OciError && (error instanceof UploadOffsetError || error.problem === 'BLOB_UPLOAD_UNKNOWN');
+    // Only who has sent the bytes, as the signed Location proves, may have the blob for it.
+    if (!isGone || sent !== digest) return false;
+    const blob = await this.storage.stat(blobPath(digest), signal).catch(missingAs(undefined));
+    return blob?.size === size;
   }
 
   /** Streams bytes to where they belong. They become visible only when they are what the digest says. */

@@ -4,6 +4,7 @@ import { HandedFiles, OciError, buffersPassed, fileHeader, parseRange } from '@w
 import type { ByteRange } from '@wharfie/shared';
 import type { FastifyReply } from 'fastify';
 import { Blobs } from '../domain/blobs.js';
+import { StorageUnavailable } from '../storage/storage-driver.js';
 import { byteRanges } from './byte-ranges.js';
 import { isKnown } from './conditional.js';
 import type { Exchange } from './exchange.js';
@@ -86,17 +87,21 @@ export class BlobsController {
     // Opened first: a failure can still be told while no byte has been sent.
     const source = request.method === 'HEAD' ? undefined : await body.open();
     reply.hijack();
-    // A body that ends early is an error here, and resets the connection: never a short answer that looks whole.
     response.strictContentLength = true;
     response.writeHead(ranges ? 206 : 200, { ...headers, ...body.headers });
     if (!source) {
       response.end();
       return;
     }
+    let left = body.length;
     source.on('data', (chunk: Buffer) => {
+      left -= chunk.length;
       buffersPassed(chunk.length);
     });
-    await pipeline(source, response);
+    await pipeline(source, response, { end: false });
+    // Resets the connection: never a short answer that looks whole.
+    if (left > 0) throw new StorageUnavailable(`${digest} lacks its last ${left} bytes`);
+    response.end();
   }
 }
 

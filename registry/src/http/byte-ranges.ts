@@ -5,6 +5,8 @@ import type { ByteRange } from '@wharfie/shared';
 /** A body that is the whole of something, a part of it, or several. */
 export interface RangeBody {
   headers: Record<string, string | number>;
+  /** In bytes. */
+  length: number;
   open(): Promise<Readable>;
 }
 
@@ -18,7 +20,8 @@ export function byteRanges(
   contentType: string,
   read: (range?: ByteRange) => Promise<Readable>,
 ): RangeBody {
-  if (!ranges) return { headers: { 'Content-Type': contentType, 'Content-Length': size }, open: () => read() };
+  if (!ranges)
+    return { headers: { 'Content-Type': contentType, 'Content-Length': size }, length: size, open: () => read() };
   const [only, ...others] = ranges;
   if (only && others.length === 0) {
     return {
@@ -27,6 +30,7 @@ export function byteRanges(
         'Content-Length': length(only),
         'Content-Range': contentRange(only, size),
       },
+      length: length(only),
       open: () => read(only),
     };
   }
@@ -46,6 +50,7 @@ export function byteRanges(
   }
   return {
     headers: { 'Content-Type': `multipart/byteranges; boundary=${boundary}`, 'Content-Length': total },
+    length: total,
     open: () => Promise.resolve(Readable.from(body(), { objectMode: false })),
   };
 }

@@ -24,13 +24,13 @@ export class ManifestsController {
 
   @Put()
   async put(
-    @CurrentExchange() { request, response, route, signal, contentType }: Exchange<'manifest'>,
+    @CurrentExchange() { request, response, route, identity, signal, contentType }: Exchange<'manifest'>,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { repository, reference } = route;
     // Tags beside a manifest that is named by a tag would be several names for one: only a digest may have them.
     const tags = reference.digest === undefined ? [] : [...new Set(route.tags)];
-    const content = await readBody(request, maxManifestSize);
+    const content = await readBody(request, maxManifestSize, identity.subject);
     const stored = await this.manifests.put(repository, reference, tags, content, contentType, signal);
     reply.hijack();
     response

@@ -1,15 +1,18 @@
 import type { IncomingMessage } from 'node:http';
 import { OciError, buffersPassed } from '@wharfie/shared';
 
-/** All bodies that are being read together, in bytes: their ends may be long in coming. */
-const mostReserved = 128 * 1024 * 1024;
-let reserved = 0;
+/** All bodies that are being read together, in bytes, and those of one account: their ends may be long in coming. */
+const mostOfAll = 128 * 1024 * 1024;
+const mostOfOne = mostOfAll / 4;
+let ofAll = 0;
+const ofEach = new Map<string, number>();
 
 /**
  * The bytes of a body of at most `limit`, as they came.
+ * @param account whose body it is
  * @throws OciError MANIFEST_TOO_LARGE without reading on, UNAVAILABLE when too many others are being read
  */
-export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+export async function readBody(request: IncomingMessage, limit: number, account: string): Promise<Buffer> {
   const most = Number(request.headers['content-length'] ?? limit);
   if (most > limit) throw tooLarge(limit);
   let size = 0;
@@ -18,14 +21,27 @@ export async function readBody(request: IncomingMessage, limit: number): Promise
     const body = Buffer.allocUnsafeSlow(most);
     for await (const chunk of keptOpen(request)) {
       if (size + chunk.length > most) throw tooLarge(limit);
-      if (reserved + chunk.length > mostReserved) throw tooMany();
-      reserved += chunk.length;
+      reserve(account, chunk.length);
       size += chunk.copy(body, size);
     }
     return size === most ? body : Buffer.from(body.subarray(0, size));
   } finally {
-    reserved -= size;
+    release(account, size);
   }
+}
+
+function reserve(account: string, bytes: number): void {
+  const own = (ofEach.get(account) ?? 0) + bytes;
+  if (own > mostOfOne || ofAll + bytes > mostOfAll) throw tooMany();
+  ofEach.set(account, own);
+  ofAll += bytes;
+}
+
+function release(account: string, bytes: number): void {
+  const own = (ofEach.get(account) ?? 0) - bytes;
+  if (own > 0) ofEach.set(account, own);
+  else ofEach.delete(account);
+  ofAll -= bytes;
 }
 
 /** The pieces of a body. Unlike the request itself, it leaves the connection open when its reader stops early. */

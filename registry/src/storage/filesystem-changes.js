@@ -40,8 +40,14 @@ const tasks = {
     await appear([moved(file, target)], temporary);
   },
 
-  /** Removes a file or a tree at one stroke: it is gone before its parts are. @param {{ path: string, temporary: string }} work */
-  async remove({ path, temporary }) {
+  /**
+   * Removes a file or a tree at one stroke: it is gone before its parts are.
+   * @param {{ path: string, holding: SmallFile | undefined, temporary: string }} work `holding`: as long as this file in it is so
+   */
+  async remove({ path, holding, temporary }) {
+    if (holding && !fs.readFileSync(holding.target).equals(holding.content)) {
+      throw Object.assign(new Error(`${holding.target} holds something else now`), { code: 'ENOENT' });
+    }
     const doomed = join(temporary, randomUUID());
     await renameIn(dirname(path), path, doomed);
     // Another process may put a file there in the last moment. What stays is purged later.

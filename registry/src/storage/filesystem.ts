@@ -149,10 +149,11 @@ export class FilesystemDriver implements StorageDriver {
     });
   }
 
-  delete(path: string, signal: AbortSignal): Promise<void> {
+  delete(path: string, signal: AbortSignal, _within?: readonly string[], only?: SmallObject): Promise<void> {
     return guarded(path, async () => {
       signal.throwIfAborted();
-      await this.#change('remove', { path: this.#file(path), temporary: this.#temporary });
+      const [holding] = this.#placed(only ? [only] : []);
+      await this.#change('remove', { path: this.#file(path), holding, temporary: this.#temporary });
     });
   }
 
@@ -220,7 +221,7 @@ export class FilesystemDriver implements StorageDriver {
   cancelUpload(upload: string, signal: AbortSignal): Promise<void> {
     return guarded(upload, async () => {
       signal.throwIfAborted();
-      await this.#change('remove', { path: this.#upload(upload), temporary: this.#temporary });
+      await this.#change('remove', { path: this.#upload(upload), holding: undefined, temporary: this.#temporary });
     });
   }
 

@@ -62,9 +62,10 @@ export class MemoryDriver implements StorageDriver {
     });
   }
 
-  delete(path: string, signal: AbortSignal): Promise<void> {
+  delete(path: string, signal: AbortSignal, _within?: readonly string[], only?: SmallObject): Promise<void> {
     return attempt(signal, () => {
       checkPath(path);
+      if (only && this.#objects.get(only.path)?.equals(only.content) !== true) throw new PathNotFound(path);
       const doomed = [...this.#objects.keys()].filter((key) => key === path || key.startsWith(`${path}/`));
       if (doomed.length === 0) throw new PathNotFound(path);
       for (const key of doomed) this.#objects.delete(key);

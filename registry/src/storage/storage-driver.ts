@@ -87,9 +87,10 @@ export interface StorageDriver {
   /**
    * Removes an object, or everything below a directory.
    * @param within objects below it that may be there though a listing does not show them yet; then it is a directory
+   * @param only an object below it: when that holds anything else now, nothing is removed
    * @throws PathNotFound
    */
-  delete(path: string, signal: AbortSignal, within?: readonly string[]): Promise<void>;
+  delete(path: string, signal: AbortSignal, within?: readonly string[], only?: SmallObject): Promise<void>;
 
   /** Begins an upload. Its name is one component; no two begin with the same. */
   beginUpload(upload: string, signal: AbortSignal): Promise<void>;

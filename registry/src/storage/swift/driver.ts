@@ -116,9 +116,11 @@ export class SwiftDriver implements StorageDriver {
     return named(directory, () => listNames(this.client, `${this.#names.object(directory)}/`, after, limit, signal));
   }
 
-  delete(path: string, signal: AbortSignal, within: readonly string[] = []): Promise<void> {
+  delete(path: string, signal: AbortSignal, within: readonly string[] = [], only?: SmallObject): Promise<void> {
     return named(path, async () => {
       const name = this.#names.object(path);
+      // Swift cannot compare and delete at one stroke.
+      if (only && !(await this.get(only.path, signal)).equals(only.content)) throw new PathNotFound(path);
       if (within.length > 0) {
         await this.#deleteTree(name, within, signal);
         return;
