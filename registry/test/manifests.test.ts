@@ -84,6 +84,8 @@ describe('a manifest', () => {
         expect(got.headers.get('docker-content-digest')).toBe(digest);
       }
     }
+    const many = `${sha256(body)}?${'tag=x&'.repeat(101)}`;
+    expect((await putManifest(call, 'a', many, body)).status).toBe(414);
     const wrong = await putManifest(call, 'a', sha256(body), `${body}  `);
     expect([wrong.status, await errorCode(wrong)]).toEqual([400, 'DIGEST_INVALID']);
   });
@@ -104,12 +106,18 @@ describe('a manifest', () => {
     expect(
       errors.every(({ code, detail }) => code === 'MANIFEST_BLOB_UNKNOWN' && detail.digest.startsWith('sha256:')),
     ).toBe(true);
-    const index = JSON.stringify({
-      schemaVersion: 2,
-      mediaType: mediaTypes.ociIndex,
-      manifests: [{ mediaType: mediaTypes.ociManifest, digest: sha256(body), size: body.length }],
-    });
-    expect((await putManifest(call, 'b', 'x', index, mediaTypes.ociIndex)).status).toBe(400);
+    const indexOf = (contents: string[]) =>
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: mediaTypes.ociIndex,
+        manifests: contents.map((text) => ({ mediaType: mediaTypes.ociManifest, digest: sha256(text), size: 1 })),
+      });
+    expect((await putManifest(call, 'b', 'x', indexOf([body]), mediaTypes.ociIndex)).status).toBe(400);
+    const thousands = indexOf(Array.from({ length: 5000 }, (_, count) => String(count)));
+    const many = (await (await putManifest(call, 'b', 'x', thousands, mediaTypes.ociIndex)).json()) as {
+      errors: unknown[];
+    };
+    expect(many.errors.length).toBeLessThan(200);
     expect((await call('GET', '/v2/b/manifests/x')).status).toBe(404);
   });
 
@@ -161,6 +169,11 @@ describe('a manifest', () => {
       ['deep nesting that ends', text({ nested: [] }).replace('[]', '['.repeat(200) + ']'.repeat(200))],
       ['a name that stands there twice', text(good).replace('{', '{"config":{},')],
       ['a name that stands there twice, written in two ways', text(good).replace('{', '{"confi\\u0067" : {},')],
+      [
+        'more names than anything real',
+        text(good).replace('{', `{${Array.from({ length: 200_000 }, (_, count) => `"${count}":0,`).join('')}`),
+      ],
+      ['more objects than anything real', text({ x: Array(200_000).fill({}) })],
       ['a name that stands twice in a layer', text(good).replace('"size"', '"size":1,"size"')],
       ['a field that Go takes for another', { ...good, Layers: [] }],
       ['another such, of an index', { ...good, MANIFESTS: [] }],
@@ -262,6 +275,11 @@ describe('a manifest', () => {
     });
     const refused = sockets.map((socket) => once(socket, 'data').then(([data]) => String(data)));
     expect(await Promise.race(refused)).toMatch(/^HTTP\/1.1 503 [^]*too many manifests/);
+    // Those of others are taken all the same.
+    const authorization = token([repositoryAccess('a', 'push')], 'another account');
+    const others = { authorization, 'content-type': mediaTypes.ociIndex };
+    const other = await call('PUT', '/v2/a/manifests/of-another', { body: empty, headers: others });
+    expect(other.status).toBe(201);
     for (const socket of sockets) socket.destroy();
     await vi.waitFor(async () => {
       const body = await imageManifest(call, 'a');
@@ -475,7 +493,23 @@ describe('lists', () => {
       }
       expect(seen, `pages of ${size}`).toEqual(names);
     }
-    for (const last of ['', 'a', 'a-', 'a-b', 'a.', 'a/', 'a/b', 'a/b-c/d', 'a/zz', 'a0', 'a00', 'zz']) {
+    for (const last of [
+      '',
+      'a',
+      'a-',
+      'a-b',
+      'a.',
+      'a/',
+      'a/b',
+      'a/b-c/d',
+      'a/zz',
+      'a0',
+      'a00',
+      'zz',
+      'a!',
+      'a b',
+      'a/b,',
+    ]) {
       const response = await push('GET', `/v2/_catalog?last=${encodeURIComponent(last)}`);
       expect(await response.json(), last).toEqual({ repositories: names.filter((name) => name > last) });
     }

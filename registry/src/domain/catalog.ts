@@ -2,10 +2,13 @@ import { isRepositoryName, type Page } from '@wharfie/shared';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { manifestsFolder, repositoriesPath } from './layout.js';
 import { listAll } from './list-all.js';
+import { mapOrdered } from './map-limited.js';
 
 /** Entries of a page when the client does not say, and the most that it gets. */
 const defaultSize = 100;
 const maxSize = 1000;
+/** Calls to the storage that one request has under way at most. */
+const concurrency = 16;
 /** Names that one call to the storage fetches. */
 const batch = 1000;
 
@@ -22,15 +25,17 @@ export class Catalog {
     const size = Math.min(n, maxSize);
     const repositories: string[] = [];
     if (size > 0) {
-      for await (const name of this.#below('', last, signal)) {
-        if (repositories.push(name) > size) break;
+      const folders = this.#below('', last, signal);
+      const look = async (name: string) => (await this.#isRepository(name, signal)) && name;
+      for await (const name of mapOrdered(folders, Math.min(size + 1, concurrency), look)) {
+        if (name !== false && repositories.push(name) > size) break;
       }
     }
     return { repositories: repositories.slice(0, size), more: repositories.length > size };
   }
 
   /**
-   * The repositories whose name begins with `prefix` (empty, or ending in `/`), those after `last`. A folder counts twice:
+   * The folders whose path begins with `prefix` (empty, or ending in `/`), those after `last`. A folder counts twice:
    * as itself at `a`, and for what is below it at `a/`, because in byte order `a-b` and `a.b` stand between the two.
    */
   async *#below(prefix: string, last: string, signal: AbortSignal): AsyncGenerator<string> {
@@ -46,7 +51,7 @@ export class Catalog {
       const path = prefix + name;
       for (; below[0] !== undefined && below[0] < path; below = below.slice(1))
         yield* this.#below(below[0], last, signal);
-      if (path > last && (await this.#isRepository(path, signal))) yield path;
+      if (path > last) yield path;
       below = [...below, `${path}/`].sort();
     }
     for (const next of below) yield* this.#below(next, last, signal);

@@ -14,8 +14,8 @@ import { z } from 'zod';
 export const maxManifestSize = 4 * 1024 * 1024;
 /** Lists and objects within one another; real manifests have five or so. */
 const maxNesting = 100;
-/** Names of fields altogether: an index of 4 MiB may list twenty thousand manifests, and looking at more holds up others. */
-const maxNames = 100_000;
+/** Objects, lists and names of fields: more than the descriptors in 4 MiB have. Looking at a million holds up others. */
+const maxParts = 200_000;
 
 /** What the registry needs to know of a manifest; the bytes themselves are kept and served as they came. */
 export interface Manifest {
@@ -181,16 +181,18 @@ function parseJson(json: string): Record<string, unknown> {
  */
 function refuseAmbiguity(json: string): void {
   const open: Set<string>[] = [];
-  let names = 0;
+  let parts = 0;
   // Strings, with the colon where they are names, and what opens and closes lists and objects.
   for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*:)?|[[\]{}]/g)) {
-    if (token === '{' || token === '[') {
+    const isName = token.endsWith(':');
+    const opens = token === '{' || token === '[';
+    if ((isName || opens) && (parts += 1) > maxParts) throw invalid(`the manifest has more than ${maxParts} parts`);
+    if (opens) {
       if (open.push(new Set()) > maxNesting)
         throw invalid(`the manifest is nested more than ${maxNesting} levels deep`);
     } else if (token === '}' || token === ']') {
       open.pop();
-    } else if (token.endsWith(':')) {
-      if ((names += 1) > maxNames) throw invalid(`the manifest has more than ${maxNames} fields`);
+    } else if (isName) {
       const name = JSON.parse(token.slice(0, -1)) as string;
       if (open.at(-1)?.has(name)) throw invalid(`"${name}" stands twice in one object`);
       open.at(-1)?.add(name);

@@ -17,3 +17,20 @@ export async function mapLimited<T>(
   await Promise.all(running);
   if (failures.length > 0) throw failures[0];
 }
+
+/** What `action` makes of every item, in their order: it is called for at most `limit` of them before they are asked for. */
+export async function* mapOrdered<T, Result>(
+  items: Iterable<T> | AsyncIterable<T>,
+  limit: number,
+  action: (item: T) => Promise<Result>,
+): AsyncGenerator<Result> {
+  const ahead: Promise<Result>[] = [];
+  for await (const item of items) {
+    const call = action(item);
+    // Awaited in its turn, or never, when nobody asks any more.
+    call.catch(() => undefined);
+    if (ahead.push(call) < limit) continue;
+    yield (await ahead.shift()) as Result;
+  }
+  for (const call of ahead) yield await call;
+}

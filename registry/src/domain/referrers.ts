@@ -6,12 +6,17 @@ import { blobPath, referrerPath, referrersPath, referrersTag, revisionLinkPath }
 import { listAll } from './list-all.js';
 import type { Manifest } from './manifest.js';
 import { maxManifestSize, parseManifest } from './manifest.js';
+import { mapOrdered } from './map-limited.js';
 import { missingAs } from './missing.js';
 import type { Tags } from './tags.js';
 
 /** Referrers that one page holds at most, and their bytes: clients refuse an index over 4 MiB. */
 const maxEntries = 500;
 const maxBytes = 3 * 1024 * 1024;
+/** What one page looks at: others may be of another type, or no referrers. */
+const mostLooked = 1000;
+/** Calls to the storage that one request has under way at most. */
+const concurrency = 16;
 
 /** An entry of the list. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers */
 export interface Referrer {
@@ -24,7 +29,14 @@ export interface Referrer {
 
 export interface ReferrerPage {
   referrers: Referrer[];
-  more: boolean;
+  /** The page after this one holds those after it; undefined when there may be none. */
+  next?: Digest;
+}
+
+interface Candidate {
+  digest: Digest;
+  /** There is an entry of ours; else only a client says so. */
+  isStored: boolean;
 }
 
 /**
@@ -51,32 +63,43 @@ export class Referrers {
   ): Promise<ReferrerPage> {
     const size = Math.min(n, maxEntries);
     const referrers: Referrer[] = [];
-    let bytes = 0;
-    for await (const referrer of this.#after(repository, subject, last, signal)) {
-      if (artifactType !== undefined && referrer.artifactType !== artifactType) continue;
-      bytes += Buffer.byteLength(JSON.stringify(referrer));
-      if (referrers.length >= size || (bytes > maxBytes && referrers.length > 0)) return { referrers, more: size > 0 };
-      referrers.push(referrer);
+    if (size === 0) return { referrers };
+    let [looked, bytes] = [0, 0];
+    let before: Digest | undefined;
+    const candidates = this.#candidates(repository, subject, last, signal);
+    const read = async ({ digest, isStored }: Candidate) => {
+      const find = isStored ? this.#fromEntry : this.#fromManifest;
+      return { digest, referrer: await find.call(this, repository, subject, digest, signal) };
+    };
+    for await (const { digest, referrer } of mapOrdered(candidates, Math.min(size + 1, concurrency), read)) {
+      if (looked === mostLooked && before) return { referrers, next: before };
+      looked += 1;
+      if (referrer && (artifactType === undefined || referrer.artifactType === artifactType)) {
+        bytes += Buffer.byteLength(JSON.stringify(referrer));
+        if (before && (referrers.length >= size || (bytes > maxBytes && referrers.length > 0)))
+          return { referrers, next: before };
+        referrers.push(referrer);
+      }
+      before = digest;
     }
-    return { referrers, more: false };
+    return { referrers };
   }
 
-  async *#after(repository: string, subject: Digest, last: string, signal: AbortSignal): AsyncGenerator<Referrer> {
-    const listed = await this.#listedByClients(repository, subject, signal);
-    let pending = listed.filter((digest) => digest > last).sort();
+  /** Digests after `last` that may be those of referrers, in their order. */
+  async *#candidates(
+    repository: string,
+    subject: Digest,
+    last: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<Candidate> {
+    const listed = (await this.#listedByClients(repository, subject, signal)).filter((digest) => digest > last).sort();
+    let index = 0;
     for await (const digest of this.#stored(repository, subject, last, signal)) {
-      for (; pending[0] !== undefined && pending[0] < digest; pending = pending.slice(1)) {
-        const referrer = await this.#fromManifest(repository, subject, pending[0], signal);
-        if (referrer) yield referrer;
-      }
-      pending = pending.filter((other) => other !== digest);
-      const referrer = await this.#fromEntry(repository, subject, digest, signal);
-      if (referrer) yield referrer;
+      for (let other; (other = listed[index]) !== undefined && other <= digest; index += 1)
+        if (other < digest) yield { digest: other, isStored: false };
+      yield { digest, isStored: true };
     }
-    for (const digest of pending) {
-      const referrer = await this.#fromManifest(repository, subject, digest, signal);
-      if (referrer) yield referrer;
-    }
+    for (const digest of listed.slice(index)) yield { digest, isStored: false };
   }
 
   async *#stored(repository: string, subject: Digest, after: string, signal: AbortSignal): AsyncGenerator<Digest> {
@@ -97,7 +120,7 @@ export class Referrers {
       this.storage.get(referrerPath(repository, subject, digest), signal),
       this.storage.stat(revisionLinkPath(repository, digest), signal),
     ]).catch(missingAs([undefined]));
-    return content && (JSON.parse(content.toString()) as Referrer);
+    return content && (parseEntry(content, digest) ?? this.#fromManifest(repository, subject, digest, signal));
   }
 
   /**
@@ -135,6 +158,16 @@ export class Referrers {
       if (error instanceof PathNotFound || error instanceof OciError) return undefined;
       throw error;
     }
+  }
+}
+
+/** What an entry says, unless it is damaged. */
+function parseEntry(content: Buffer, digest: Digest): Referrer | undefined {
+  try {
+    const referrer = JSON.parse(content.toString()) as Referrer | null;
+    return referrer?.digest === digest ? referrer : undefined;
+  } catch {
+    return undefined;
   }
 }
 

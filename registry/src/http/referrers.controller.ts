@@ -17,14 +17,10 @@ export class ReferrersController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<Buffer> {
     const { repository, digest, artifactType, page } = route;
-    const { referrers, more } = await this.referrers.list(repository, digest, artifactType, page, signal);
+    const { referrers, next } = await this.referrers.list(repository, digest, artifactType, page, signal);
     if (artifactType !== undefined) void reply.header('OCI-Filters-Applied', 'artifactType');
-    if (more)
-      linkNext(reply, `/v2/${repository}/referrers/${digest}`, {
-        artifactType,
-        n: page.n,
-        last: referrers.at(-1)?.digest,
-      });
+    if (next !== undefined)
+      linkNext(reply, `/v2/${repository}/referrers/${digest}`, { artifactType, n: page.n, last: next });
     void reply.header('Content-Type', mediaTypes.ociIndex);
     // As bytes: to text Fastify would add a charset, which this media type does not have.
     return Buffer.from(JSON.stringify(referrersIndex(referrers)));

@@ -189,6 +189,17 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
       await expect(driver.delete(`${base}/treex`, signal)).rejects.toThrow(PathNotFound);
     });
 
+    it('deletes a tree only while an object in it is what it was', async () => {
+      const [path, inside] = [`${base}/held`, `${base}/held/current/link`];
+      await driver.put(inside, Buffer.from('new'), signal);
+      const only = (content: string) => ({ path: inside, content: Buffer.from(content) });
+      await expect(driver.delete(path, signal, [inside], only('old'))).rejects.toThrow(PathNotFound);
+      expect(String(await driver.get(inside, signal))).toBe('new');
+      await driver.delete(path, signal, [inside], only('new'));
+      await expect(driver.get(inside, signal)).rejects.toThrow(PathNotFound);
+      await expect(driver.delete(path, signal, [inside], only('new'))).rejects.toThrow(PathNotFound);
+    });
+
     it('lets many write one object at once: all agree on one of them afterwards', async () => {
       const path = `${base}/contended/current/link`;
       await Promise.all(
