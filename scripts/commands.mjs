@@ -41,6 +41,6 @@ function shown(argument) {
   return argument.required ? name : `[${name}]`;
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (process.argv[1] === import.meta.filename) {
   writeFileSync(new URL('../docs/commands.md', import.meta.url), commandsPage());
 }

@@ -27,6 +27,6 @@ ${rows.join('\n')}
 `;
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (process.argv[1] === import.meta.filename) {
   writeFileSync(new URL('../docs/configuration.md', import.meta.url), configurationPage());
 }

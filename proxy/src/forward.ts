@@ -29,6 +29,8 @@ interface Attempt {
 /** Pieces of a body below so many bytes wait for others that come at the same time. */
 const smallPiece = 4096;
 const mostGathered = 1024;
+/** Files in a row that are missing when they do not lie here at all: one may have been deleted a moment ago. */
+const mostMissing = 5;
 /** Why a file cannot be opened now, but the next one perhaps can. */
 const passing = new Set(['EIO', 'EMFILE', 'ENFILE', 'ENOENT', 'ESTALE']);
 
@@ -41,6 +43,8 @@ export class Forwarder {
   readonly #attempts = new WeakMap<IncomingMessage, Attempt>();
   /** Those whose files cannot be read here. */
   readonly #apart = new Set<Upstream>();
+  /** How many files were missing since one was there. */
+  readonly #missing = new Map<Upstream, number>();
 
   /** @param idle milliseconds without a byte from the registry after which it counts as dead */
   constructor(
@@ -175,6 +179,7 @@ export class Forwarder {
     let handle: FileHandle;
     try {
       handle = await openHanded(file);
+      this.#missing.delete(upstream);
     } catch (error) {
       this.#notOpened(upstream, error as NodeJS.ErrnoException);
       if (!clientLeft(exchange)) this.#attempt(exchange, number, false);
@@ -194,7 +199,9 @@ export class Forwarder {
 
   /** A file that is gone was deleted or replaced a moment ago, or never was here. */
   #notOpened(upstream: Upstream, { code = '', message: reason }: NodeJS.ErrnoException): void {
-    if (passing.has(code) || this.#apart.has(upstream)) return;
+    const missing = (this.#missing.get(upstream) ?? 0) + (code === 'ENOENT' ? 1 : 0);
+    this.#missing.set(upstream, missing);
+    if ((passing.has(code) && missing < mostMissing) || this.#apart.has(upstream)) return;
     this.#apart.add(upstream);
     const message = 'the files of a registry cannot be read here, so that it sends all blobs itself, which is slower';
     this.log.info({ registry: nameOf(upstream), reason }, message);

@@ -32,6 +32,15 @@ describe('the registries', () => {
     expect(parseUpstreams(url, listen).map(isLocal)).toEqual([local]);
   });
 
+  test('are not down because this process has no connection left to make', () => {
+    const upstreams = new Upstreams(parseUpstreams('http://a:1', listen));
+    const [upstream] = upstreams.all as [Upstream];
+    upstreams.refused(upstream, Object.assign(new Error(), { code: 'EMFILE' }));
+    expect(upstreams.isUp(upstream)).toBe(true);
+    upstreams.refused(upstream, Object.assign(new Error(), { code: 'ECONNREFUSED' }));
+    expect(upstreams.isUp(upstream)).toBe(false);
+  });
+
   test.each([
     ['cannot be found', 'http://nowhere.invalid:1'],
     ['do not listen', 'http://localhost:1'],

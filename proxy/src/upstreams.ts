@@ -14,6 +14,9 @@ const checkTimeout = 5_000;
 /** A busy registry may answer late once. */
 const failuresAllowed = 1;
 
+/** Why no connection can be made at all: no fault of a registry. */
+const ownShortages = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
+
 /** Where one registry listens, as http-proxy and Node's client take it. */
 export interface Upstream {
   protocol: 'http:' | 'https:';
@@ -65,8 +68,8 @@ export class Upstreams {
   }
 
   /** Remembers that no connection to `upstream` could be made: it gets nothing until it answers a check. */
-  refused(upstream: Upstream, error: Error): void {
-    if (this.#down.has(upstream)) return;
+  refused(upstream: Upstream, error: NodeJS.ErrnoException): void {
+    if (this.#down.has(upstream) || ownShortages.has(error.code ?? '')) return;
     this.#down.add(upstream);
     this.#log?.error({ registry: nameOf(upstream), reason: error.message }, 'a registry is down and gets no requests');
   }

@@ -221,6 +221,15 @@ describe('the offer to send a file', () => {
     expect(offers(door)).toEqual(['wanted', undefined, 'wanted', undefined]);
   });
 
+  test('ends where the files do not lie here, and the registry sends the bytes', async () => {
+    const path = await newFile();
+    const file = await handed(path);
+    await rm(path);
+    const door = await openDoor({ registry: handing(file) });
+    for (let pulls = 0; pulls < 6; pulls += 1) expect((await buffer(await pull(door))).toString()).toBe('bytes');
+    expect(offers(door).slice(-3)).toEqual(['wanted', undefined, undefined]);
+  });
+
   test('is not taken with a file that is replaced by another', async () => {
     const path = await newFile();
     const file = await handed(path);

@@ -29,26 +29,29 @@ export async function createApp(
     exposeHeadRoutes: false,
     return503OnClosing: false,
     serverFactory: (handle: RequestListener) => {
-      const server = createServer({ keepAliveTimeout, headersTimeout, requestTimeout: 0 });
+      const server = createServer({ keepAliveTimeout, headersTimeout, requestTimeout: 0, requireHostHeader: false });
       server.maxHeadersCount = 0;
       const begin = (request: IncomingMessage, response: ServerResponse) => {
         const exchange = beginExchange(request, response, verify);
-        response.setHeader('Docker-Distribution-API-Version', 'registry/2.0');
-        response.setHeader('X-Content-Type-Options', 'nosniff');
-        response.setHeader('X-Request-Id', exchange.id);
+        for (const [name, value] of Object.entries(ownHeaders(exchange.id))) response.setHeader(name, value);
         recordWhenOver(exchange, logger);
         return exchange;
       };
-      server.on('request', (request, response) => {
-        begin(request, response);
-        handle(request, response);
-      });
+      for (const event of ['request', 'checkExpectation']) {
+        server.on(event, (request: IncomingMessage, response: ServerResponse) => {
+          begin(request, response);
+          handle(request, response);
+        });
+      }
       // Whoever waits with the body is told to go on only when it will be read.
       server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
         if (!('refusal' in begin(request, response))) response.writeContinue();
         handle(request, response);
       });
       server.on('clientError', refuseConnection);
+      server.on('connect', (_request, socket) => {
+        sayLast(socket, new OciError('UNSUPPORTED', 'this is a registry, not a way to other hosts'));
+      });
       server.setTimeout(idleTimeout);
       return server;
     },
@@ -87,6 +90,19 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? 'REQUEST_TIMEOUT'
         : 'BAD_REQUEST';
-  const refusal = new OciError(problem, 'this is not an HTTP/1.1 request that the registry understands');
-  answerAndClose(socket, refusal, randomUUID(), {});
+  sayLast(socket, new OciError(problem, 'this is not an HTTP/1.1 request that the registry understands'));
+}
+
+function sayLast(socket: Duplex, error: OciError): void {
+  const id = randomUUID();
+  answerAndClose(socket, error, id, ownHeaders(id));
+}
+
+/** Headers that every answer carries. */
+function ownHeaders(requestId: string): Record<string, string> {
+  return {
+    'Docker-Distribution-API-Version': 'registry/2.0',
+    'X-Content-Type-Options': 'nosniff',
+    'X-Request-Id': requestId,
+  };
 }

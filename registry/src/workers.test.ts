@@ -122,6 +122,27 @@ it('a worker that cannot open its storage leaves all connections that came while
   expect(lines.join('')).toContain('a worker died');
 });
 
+it('workers that cannot start are not started over and over', async () => {
+  const script = scriptOf('process.exit(1);');
+  let started = 0;
+  const start = () => {
+    started += 1;
+    return fork(script);
+  };
+  const { served, workers } = await connected(12, start);
+  await vi.waitFor(() => {
+    expect(served).toHaveLength(12);
+  }, 15_000);
+  const before = started;
+  const { port } = workers.port.address() as AddressInfo;
+  const more = Array.from({ length: 5 }, () => connect(port, '127.0.0.1'));
+  await vi.waitFor(() => {
+    expect(served).toHaveLength(17);
+  }, 15_000);
+  expect(started).toBe(before);
+  for (const socket of more) socket.destroy();
+});
+
 it('a worker whose storage does not open for long leaves its connections, and does not hold up the end', async () => {
   const script = scriptOf("process.on('message', () => 0); setInterval(() => 0, 1000);");
   const { served, workers } = await connected(60, () => fork(script));

@@ -18,6 +18,8 @@ export interface Workers {
 
 /** How long a process may take to open its storage until this one serves what waits for it, in milliseconds. */
 const patience = 5_000;
+/** How long none is started after one that ended before it was ready: whatever kept it from it keeps the next. */
+const recovery = 30_000;
 /** How much longer than it is given a process may take to end. */
 const grace = 2_000;
 
@@ -41,6 +43,7 @@ export function spread(
   let open = 0;
   let next = 0;
   let closing = false;
+  let noneBefore = 0;
 
   /**
    * Connections on their way to a worker, which gets them when it is ready. Node sends one when the one before was taken,
@@ -69,6 +72,7 @@ export function spread(
     });
     child.once('exit', (code, signal) => {
       clearTimeout(timer);
+      if (!ready.has(child)) noneBefore = Date.now() + recovery;
       late.delete(child);
       ready.delete(child);
       children.splice(children.indexOf(child), 1);
@@ -105,7 +109,7 @@ export function spread(
       takeHere(socket);
       return;
     }
-    if (children.length < workers - 1) addChild();
+    if (children.length < workers - 1 && Date.now() >= noneBefore) addChild();
     next = (next + 1) % (children.length + 1);
     const child = children[next];
     // A worker that is dying gets nothing more.

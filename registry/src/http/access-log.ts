@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Logger } from '@wharfie/shared';
 import { Counter, Histogram, answeredStatus } from '@wharfie/shared';
 import type { Exchange, RefusedExchange } from './exchange.js';
@@ -20,6 +21,9 @@ const bytes = new Counter({
   labelNames: ['direction'],
 });
 
+/** What a connection had carried when its last request was over: the body of the next may come together with its head. */
+const carried = new WeakMap<Socket, readonly [read: number, written: number]>();
+
 /**
  * Writes one line for the exchange once it is over, and counts it. Neither headers nor the query are written: they hold
  * tokens and the state of uploads.
@@ -30,14 +34,16 @@ export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Log
   const start = performance.now();
   // Now: Fastify gets another URL.
   const check = isCheck(request);
-  const [readBefore, writtenBefore] = [socket.bytesRead, socket.bytesWritten];
+  const [readBefore, writtenBefore] = carried.get(socket) ?? [0, 0];
   response.once('close', () => {
     const route = 'route' in exchange ? exchange.route : undefined;
     const [access] = route?.access ?? [];
     const kind = route?.kind ?? 'none';
     const status = answeredStatus(response);
     const milliseconds = Math.round((performance.now() - start) * 10) / 10;
-    const [bytesIn, bytesOut] = [socket.bytesRead - readBefore, socket.bytesWritten - writtenBefore];
+    const { bytesRead, bytesWritten } = socket;
+    carried.set(socket, [bytesRead, bytesWritten]);
+    const [bytesIn, bytesOut] = [bytesRead - readBefore, bytesWritten - writtenBefore];
     requests.inc({ kind, method, status });
     seconds.observe({ kind, method }, milliseconds / 1000);
     bytes.inc({ direction: 'in' }, bytesIn);

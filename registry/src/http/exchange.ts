@@ -64,6 +64,7 @@ type Decision = { route: Route; identity: Identity } | { refusal: OciError; iden
 function decide(request: IncomingMessage, verify: (token: string) => Identity): Decision {
   let identity: Identity | undefined;
   try {
+    checkHead(request);
     identity = verify(/^Bearer ([\w.-]+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '');
     const route = parseRoute(request.method ?? '', request.url ?? '');
     const { subject, access } = identity;
@@ -78,6 +79,16 @@ function decide(request: IncomingMessage, verify: (token: string) => Identity): 
   } catch (error) {
     if (!(error instanceof OciError)) throw error;
     return identity ? { refusal: error, identity } : { refusal: error };
+  }
+}
+
+/** What Node would refuse without a word. */
+function checkHead({ headers, httpVersion }: IncomingMessage): void {
+  if (headers.host === undefined && httpVersion === '1.1') {
+    throw new OciError('BAD_REQUEST', 'a request needs a Host header');
+  }
+  if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
+    throw new OciError('EXPECTATION_FAILED', 'the only expectation that is met is 100-continue');
   }
 }
 

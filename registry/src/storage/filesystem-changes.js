@@ -176,6 +176,8 @@ async function appear(files, temporary) {
         const ready = place === dirname(target) ? folder : undefined;
         move = { place, stage: ready ?? join(temporary, randomUUID()), staged: [] };
         moves.push(move);
+        // Not with the folders around it: where those are missing, the disk itself is.
+        if (!ready && place !== target) fs.mkdirSync(move.stage);
       }
       const file = join(move.stage, relative(place, target));
       move.staged.push(moved(file, target));
@@ -276,8 +278,8 @@ function give(claim, size) {
   try {
     fs.renameSync(claim, join(dirname(claim), String(size)));
     return size;
-  } catch {
-    throw isElsewhere(size);
+  } catch (error) {
+    throw hasCode(error, 'ENOENT') ? isElsewhere(size) : error;
   }
 }
 

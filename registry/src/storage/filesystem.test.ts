@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FilesystemDriver } from './filesystem.js';
-import { InvalidOffset, PathNotFound } from './storage-driver.js';
+import { InvalidOffset, PathNotFound, StorageUnavailable } from './storage-driver.js';
 import { describeDriver, holdingTheirPaths, pieces } from './testing/driver-contract.js';
 
 const signal = new AbortController().signal;
@@ -29,6 +29,18 @@ describe('filesystem', () => {
       .catch(() => undefined);
     await driver.delete('left', signal);
     expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
+  });
+
+  it('has failed, and not found nothing, when its root is gone', async () => {
+    const driver = await FilesystemDriver.open(join(root, 'unmounted'));
+    await rm(join(root, 'unmounted'), { recursive: true });
+    const content = pieces('x'.repeat(100_000));
+    for (const call of [
+      () => driver.beginUpload('any', signal),
+      () => driver.put('any/link', Buffer.from('x'), signal),
+      () => driver.write('any/data', content, () => undefined, signal),
+    ])
+      await expect(call()).rejects.toThrow(StorageUnavailable);
   });
 
   it('shows nothing after what it cannot show, and leaves nothing else behind', async () => {

@@ -95,7 +95,7 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   putAll(objects: readonly SmallObject[], signal: AbortSignal): Promise<void> {
-    return guarded(objects.map(({ path }) => path).join(', '), async () => {
+    return storing(async () => {
       signal.throwIfAborted();
       await this.#change('put', { objects: this.#placed(objects), temporary: this.#temporary });
     });
@@ -124,7 +124,7 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal): Promise<void> {
-    return guarded(path, async () => {
+    return storing(async () => {
       const target = this.#file(path);
       signal.throwIfAborted();
       await taking(source, signal, async (intake) => {
@@ -158,7 +158,7 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   beginUpload(upload: string, signal: AbortSignal): Promise<void> {
-    return guarded(upload, async () => {
+    return storing(async () => {
       signal.throwIfAborted();
       await this.#change('begin', { upload: this.#upload(upload) });
     });
@@ -373,9 +373,22 @@ async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) throw new PathNotFound(path);
     if (hasCode(error, 'ENOSPC', 'EDQUOT')) throw new StorageFull('the storage has no room left', { cause: error });
-    if (hasCode(error, 'EACCES', 'EPERM', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE')) {
-      throw new StorageUnavailable(`the storage failed: ${(error as Error).message}`, { cause: error });
-    }
+    if (hasCode(error, 'EACCES', 'EPERM', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE')) throw failed(error);
     throw error;
   }
+}
+
+/** The same for what makes the folders that it needs: where one is missing, the root itself is. */
+async function storing<T>(action: () => Promise<T>): Promise<T> {
+  return guarded('what is in the way', async () => {
+    try {
+      return await action();
+    } catch (error) {
+      throw hasCode(error, 'ENOENT') ? failed(error) : error;
+    }
+  });
+}
+
+function failed(error: unknown): StorageUnavailable {
+  return new StorageUnavailable(`the storage failed: ${(error as Error).message}`, { cause: error });
 }
