@@ -48,8 +48,11 @@ await main();
 
 async function main() {
   checkNode();
-  if (isInstallStale()) await installPackages();
-  if (isBuildStale()) await build();
+  const isBuilding = isBuildStale();
+  // `npm prune --omit=dev` leaves nothing to build with.
+  const isCompiling = isBuilding || process.argv.includes('--dev');
+  if (isInstallStale() || (isCompiling && !existsSync(tsc))) await installPackages();
+  if (isBuilding) await build();
   await startBoth();
   if (process.argv.includes('--dev')) develop();
 }
@@ -125,7 +128,7 @@ function lockedPackages(path) {
 async function installPackages() {
   const npm = process.env['npm_execpath'];
   const [command, args] = npm ? [process.execPath, [npm]] : ['npm', []];
-  await prepare('installing packages', command, [...args, 'ci', '--no-audit', '--no-fund']);
+  await prepare('installing packages', command, [...args, 'ci', '--include=dev', '--no-audit', '--no-fund']);
 }
 
 /** Whether a package has sources that are newer than what was built from them. */
@@ -205,7 +208,8 @@ function endOf(child) {
       resolve({ code, signal });
     });
     child.once('error', (error) => {
-      complain(error.message);
+      const isMissing = /** @type {NodeJS.ErrnoException} */ (error).code === 'ENOENT';
+      complain(isMissing ? `${child.spawnfile} is not installed, or not in PATH` : error.message);
       resolve({ code: 1, signal: null });
     });
   });
