@@ -214,6 +214,21 @@ describe('wharfie', () => {
     expect({ status: listing.exitCode, stderr }).toEqual({ status: 0, stderr: '' });
   });
 
+  it.skipIf(!existsSync('/dev/full'))('gives no answer when it cannot be written (skipped without /dev/full)', () => {
+    addUser('bob');
+    const said = (...words: string[]) => {
+      const command = ['-c', 'exec "$@" > /dev/full', 'sh', process.execPath, bin, ...words];
+      const { status, stderr } = spawnSync('sh', command, { env: environment() });
+      return { status, stderr: stderr.toString() };
+    };
+    const unwritten = 'wharfie: standard output cannot be written (ENOSPC): make room, or send it elsewhere\n';
+    expect(said('users', 'list')).toEqual({ status: 2, stderr: unwritten });
+    const { status, stderr } = said('users', 'passwd', 'bob', '--generate', '--cost', '4');
+    expect(status).toBe(2);
+    expect(stderr).toContain('nobody saw it: run `wharfie users passwd bob`\n');
+    expect(stderr).toContain(unwritten);
+  });
+
   it('ends as it would have when nobody reads on', async () => {
     const examining = spawn(process.execPath, [bin, 'doctor'], {
       env: { ...environment(), WHARFIE_DRAIN: 'x' },

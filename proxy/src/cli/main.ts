@@ -9,12 +9,14 @@ const wrong = 2;
 
 const program = createProgram();
 
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    // Who read it, as `head` does, has seen enough; what is done, and how it ends, stays the same.
-    if (error.code !== 'EPIPE') throw error;
-  });
-}
+process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+  // Who read it, as `head` does, has seen enough; what is done, and how it ends, stays the same.
+  if (code === 'EPIPE') return;
+  say(`standard output cannot be written (${code ?? message}): make room, or send it elsewhere`);
+  process.exit(wrong);
+});
+// There is nowhere left to say so.
+process.stderr.on('error', () => undefined);
 
 try {
   await program.parseAsync();

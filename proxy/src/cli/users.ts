@@ -109,7 +109,11 @@ async function writePassword(
     check(name, parseHtpasswd(text).users);
     return setHash(text, name, hash);
   });
-  if (options.generate) process.stdout.write(`${password}\n`);
+  if (options.generate) {
+    process.stdout.write(`${password}\n`, (error) => {
+      if (error) say(`the password is set and nobody saw it: run \`wharfie users passwd ${shown(name)}\``);
+    });
+  }
 }
 
 async function remove(name: string): Promise<void> {
