@@ -86,7 +86,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const audit = settings.auditLog === undefined ? undefined : new AuditLog(settings.auditLog, log);
     closers.push(() => audit?.close());
     const metrics = createMetrics(register);
-    const secret = await loadSecret(settings.secretFile);
+    const secret = await loadSecret(settings.secretFile, settings.sources);
     const files = dataFiles(data);
     const first = { user: settings.adminUser, password: settings.adminPassword };
     await checkFirstAccount(files.htpasswd, first);

@@ -70,7 +70,8 @@ async function readPem(variable: string, path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    throw new SettingsError(variable, `${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
+    const { code = 'unknown' } = error as NodeJS.ErrnoException;
+    throw new SettingsError(variable, `${path} cannot be read (${code}): name a file that this user may read`);
   }
 }
 

@@ -20,7 +20,7 @@ export interface Serving {
 /** @throws SettingsError */
 export async function serve(settings: RegistrySettings, logger: Logger): Promise<Serving> {
   // First, for it makes the data folder, which only its owner may enter.
-  const secret = await loadSecret(settings.secretFile);
+  const secret = await loadSecret(settings.secretFile, settings.sources);
   const storage = await createDriver(settings);
   const app = await createApp(storage, secret, logger);
   const server: Server = app.getHttpServer();

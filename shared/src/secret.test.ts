@@ -49,7 +49,16 @@ describe('the secret', () => {
     await expect(loadSecret(folder)).rejects.toThrow(/^WHARFIE_SECRET_FILE: /);
     await writeFile(path, 'file in place of a folder');
     await chmod(path, 0o600);
-    await expect(loadSecret(join(path, 'secret'))).rejects.toThrow(/^WHARFIE_SECRET_FILE: /);
+    const below = join(path, 'secret');
+    const problem = `${below} cannot be read or made (ENOTDIR): give its folder to the user that runs this, or set`;
+    const sourceOf = (source: string) => [{ setting: 'WHARFIE_SECRET_FILE', value: below, source }];
+    for (const [source, variable] of [
+      ['WHARFIE_SECRET_FILE', 'WHARFIE_SECRET_FILE'],
+      ['default', 'WHARFIE_DATA'],
+    ] as const)
+      await expect(loadSecret(below, sourceOf(source))).rejects.toThrow(
+        `${variable}: ${problem} ${variable} to another`,
+      );
   });
 
   it('gives a key of its own for each purpose', () => {

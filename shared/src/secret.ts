@@ -1,6 +1,7 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { SettingSource } from './settings.js';
 import { SettingsError } from './settings-error.js';
 
 /** Shortest secret accepted, in bytes: what HMAC-SHA256 can use. */
@@ -8,15 +9,19 @@ export const shortestSecret = 32;
 
 /**
  * The key that both services share, made on the first start. Both may come here at once: the file appears complete or not
- * at all, and whoever comes second reads what the first one made.
+ * at all, and whoever comes second reads what the first one made. `sources` tell which setting the path came from.
  * @throws SettingsError when the file cannot be read or made, or is too short
  */
-export async function loadSecret(path: string): Promise<Buffer> {
+export async function loadSecret(path: string, sources: readonly SettingSource[] = []): Promise<Buffer> {
   try {
     return checked(path, await readFile(path).catch(ignore('ENOENT'))) ?? (await make(path));
   } catch (error) {
     if (error instanceof SettingsError) throw error;
-    throw new SettingsError('WHARFIE_SECRET_FILE', `${path} cannot be read or made: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const inData = sources.some(({ setting, source }) => setting === 'WHARFIE_SECRET_FILE' && source === 'default');
+    const variable = inData ? 'WHARFIE_DATA' : 'WHARFIE_SECRET_FILE';
+    const remedy = `give its folder to the user that runs this, or set ${variable} to another`;
+    throw new SettingsError(variable, `${path} cannot be read or made (${code ?? message}): ${remedy}`);
   }
 }
 
