@@ -63,6 +63,8 @@ describe('wharfie', () => {
     [['access', 'check', 'bob', 'pull', 'A'], 'no repository name'],
     [['access', 'check', '', 'pull', 'a'], 'single quotes'],
     [['access', 'check', '$authenticated', 'pull', 'a'], "'$anonymous'"],
+    [['access', 'check', '@devs', 'pull', 'a'], 'check a member of the group instead'],
+    [['access', 'grant', 'bob:', 'pull', 'a'], 'must not hold a colon'],
     [['access', 'grant', '@devs', 'pull', 'a'], 'no group devs'],
     [['access', 'grant', 'bob', 'pull', '!a'], 'cannot hold'],
   ])('%j is wrong usage: 2, and one line on standard error', (words, reason) => {
@@ -285,6 +287,32 @@ describe('wharfie', () => {
     expect(denied('bob', 'pull', 'team/app')).toContain('line 5 gives pull on team/** to eve; line 6 gives push on');
     expect(denied('$anonymous', 'pull', 'other/app')).toContain("grant '$anonymous' pull other/app");
     expect(denied("it's", 'pull', 'other/app')).toContain("grant 'it'\\''s' pull other/app");
+  });
+
+  it('says what to do where a rule gives more than is taken back', () => {
+    mkdirSync(data);
+    writeFileSync(
+      file('access.yml'),
+      'rules:\n  - repositories: ["t/**", "u/**"]\n    push: [carol]\n  - repositories: "v/**"\n    push: [carol]\n',
+    );
+    const refused = (action: string, pattern: string) =>
+      wharfie(['access', 'revoke', 'carol', action, pattern]).stderr.replace(file('access.yml'), 'FILE');
+    expect(refused('push', 't/**')).toBe(
+      'wharfie: no rule for exactly t/** gives push to carol: FILE line 3 gives push to carol on t/** and u/** together: edit that line\n',
+    );
+    expect(refused('pull', 'v/**')).toBe(
+      "wharfie: no rule for exactly v/** gives pull to carol: FILE line 5 gives push to carol on v/**, and that includes pull: run `wharfie access revoke carol push 'v/**'`\n",
+    );
+  });
+
+  it('warns of a grant to somebody without an account', () => {
+    addUser('bob');
+    expect(wharfie(['access', 'grant', 'eve', 'pull', 'a'])).toEqual({
+      status: 0,
+      stdout: 'eve may pull a now\n',
+      stderr: `wharfie: there is no account eve in ${file('htpasswd')}\n`,
+    });
+    expect(wharfie(['access', 'grant', 'bob', 'pull', 'a']).stderr).toBe('');
   });
 
   it('checks what strangers may', () => {

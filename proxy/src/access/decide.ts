@@ -14,7 +14,7 @@ export interface Decision {
 }
 
 /** The lists that allow an action, in the order in which they are looked at. */
-const allowing: Readonly<Record<Action, readonly Action[]>> = {
+export const allowing: Readonly<Record<Action, readonly Action[]>> = {
   pull: ['pull', 'push', 'delete'],
   push: ['push'],
   delete: ['delete'],
@@ -53,8 +53,13 @@ export function remedies(policy: Policy, asker: Asker, action: Action, repositor
       return [`line ${audience.line} gives ${list} on ${pattern.text} to ${who}`];
     });
   });
-  const name = /^[\w.-]+$/.test(nameOf(asker)) ? nameOf(asker) : `'${nameOf(asker).replaceAll("'", "'\\''")}'`;
+  const name = shellWord(nameOf(asker));
   return [...given.slice(0, 3), `\`wharfie access grant ${name} ${action} ${repository}\` would allow it`];
+}
+
+/** `text` as one word that a shell leaves as it is. */
+export function shellWord(text: string): string {
+  return /^[\w.@/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Whether `asker` surely may pull every repository, so that a listing need not be asked name by name. */

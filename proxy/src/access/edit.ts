@@ -1,6 +1,6 @@
 import type { Action } from '@wharfie/shared';
 import { isMap, isScalar, isSeq, parseDocument, Scalar, YAMLMap, YAMLSeq, type Document } from 'yaml';
-import { decide, type Asker, type Decision } from './decide.js';
+import { allowing, decide, shellWord, type Asker, type Decision } from './decide.js';
 import { compilePattern, isOneComponent } from './pattern.js';
 import { parsePolicy, PolicyError, whoProblem, yamlOptions, type Policy } from './policy.js';
 
@@ -40,6 +40,24 @@ export function revoke(text: string, who: string, action: Action, pattern: strin
     if (rule.items.length === 1) dropRule(document, rule);
   }
   return changed ? written(document, text) : text;
+}
+
+/**
+ * How to take back what a rule for `pattern` gives to `who` by name and `revoke` leaves: it gives that to other patterns
+ * as well, or by an action that includes this one.
+ */
+export function otherwiseGiven(policy: Policy, who: string, action: Action, pattern: string): string | undefined {
+  for (const { patterns, audiences } of policy.rules) {
+    if (!patterns.some(({ text }) => text === pattern)) continue;
+    const given = allowing[action].find((list) => audiences.get(list)?.who.some(({ text }) => text === who));
+    const line = given && audiences.get(given)?.who.find(({ text }) => text === who)?.line;
+    if (line === undefined) continue;
+    const on = `line ${line} gives ${given} to ${who} on`;
+    if (patterns.length > 1) return `${on} ${patterns.map(({ text }) => text).join(' and ')} together: edit that line`;
+    const command = `wharfie access revoke ${shellWord(who)} ${given} ${shellWord(pattern)}`;
+    return `${on} ${pattern}, and that includes ${action}: run \`${command}\``;
+  }
+  return undefined;
 }
 
 /**

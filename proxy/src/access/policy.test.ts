@@ -68,6 +68,9 @@ describe('parsePolicy', () => {
     ['an alias', 'admins: &a [b]\ngroups:\n  c: *a\n', 1, 'anchors'],
     ['a tag', 'admins: !bob [a]\n', 1, 'tag'],
     ['a second document', 'admins: [a]\n---\nrules: []\n', 2, 'second document'],
+    ['a group without quotes', rule('repositories: a\npull: [@devs]'), 3, '@: put quotes around words with @ or {'],
+    ['a word without quotes', rule('repositories: a\npull: [${user}]'), 3, ': put quotes around words with @ or {'],
+    ['a group without a name', rule('repositories: a\npull: ["@"]'), 3, 'a group has no name'],
     ['a tab', 'admins:\n\t- a\n', 2, 'Tab'],
     ['a quote that never ends', 'admins: ["a]\n', 2, 'quote'],
   ])('refuses %s and names the line', (_what, text, line, reason) => {

@@ -115,6 +115,7 @@ export function whoProblem(text: string, groups: ReadonlyMap<string, unknown>): 
   if (text.startsWith('$') && !words.has(text)) {
     return `unknown word ${text}: there are $authenticated, $anonymous and \${user}`;
   }
+  if (text === '@') return 'a group has no name: write @ and its name';
   if (text.startsWith('@') && !groups.has(text.slice(1))) {
     const name = text.slice(1);
     const known =
@@ -142,7 +143,10 @@ class Reader {
     const documents = parseAllDocuments(this.text, { ...yamlOptions, lineCounter: this.#lines });
     for (const { errors, warnings } of documents) {
       const [problem] = [...errors, ...warnings];
-      if (problem) throw new PolicyError(this.#lineAt(problem.pos[0]), oneLine(problem.message));
+      if (!problem) continue;
+      const line = this.#lineAt(problem.pos[0]);
+      const hint = /[@{]/.test(this.text.split('\n')[line - 1] ?? '') ? ': put quotes around words with @ or {' : '';
+      throw new PolicyError(line, `${oneLine(problem.message)}${hint}`);
     }
     const [document, second] = documents;
     if (second) throw new PolicyError(this.#lineAt(second.range[0]), 'a second document begins: there must be one');

@@ -1,12 +1,12 @@
 import { isRepositoryName, type Action } from '@wharfie/shared';
 import { Argument, type Command } from 'commander';
 import { decide, remedies, type Asker } from '../access/decide.js';
-import { grant, revoke, stillAllows } from '../access/edit.js';
+import { grant, otherwiseGiven, revoke, stillAllows } from '../access/edit.js';
 import { actions, defaultPolicy, unknownNames, type Entry } from '../access/policy.js';
 import { editFile } from '../files/replace-file.js';
 import { ensureDataFolder } from '../first-start.js';
-import { shown } from '../htpasswd/file.js';
-import { files, inFile, readPolicy, readUsers, type Files } from './files.js';
+import { shown, type Htpasswd } from '../htpasswd/file.js';
+import { checkName, files, inFile, readPolicy, readUsers, type Files } from './files.js';
 import { examples, say, table } from './output.js';
 import { Refused } from './refused.js';
 
@@ -91,13 +91,14 @@ async function list(): Promise<void> {
 async function check(user: string, action: Action, repository: string): Promise<void> {
   if (user === '') throw new Error("the user is empty: put single quotes around '$anonymous'");
   if (user.startsWith('$') && user !== '$anonymous') throw new Error(`the user is a name or '$anonymous', not ${user}`);
+  if (user.startsWith('@'))
+    throw new Error(`the user is one account, not ${user}: check a member of the group instead`);
   if (!isRepositoryName(repository)) throw new Error(`${JSON.stringify(repository)} is no repository name`);
   const place = files();
   const policy = await readPolicy(place);
   if (!policy) throw noPolicy(place);
   const users = (await readUsers(place))?.users;
-  if (user !== '$anonymous' && users && !users.has(user))
-    say(`there is no account ${shown(user)} in ${place.htpasswd}`);
+  warnOfUnknown(user, users, place);
   const asker: Asker = user === '$anonymous' ? 'anonymous' : { name: user };
   const { allowed, line, reason } = decide(policy, asker, action, repository);
   const where = line === undefined ? '' : `${place.access} line ${line}: `;
@@ -107,11 +108,13 @@ async function check(user: string, action: Action, repository: string): Promise<
 }
 
 async function grantTo(who: string, action: Action, repositories: string): Promise<void> {
+  if (!/^[$@]/.test(who)) checkName(who);
   const place = files();
   await ensureDataFolder(place.data);
   const changed = await editFile(place.access, (text = defaultPolicy(place.adminUser)) =>
     inFile(place.access, () => grant(text, who, action, repositories)),
   );
+  warnOfUnknown(who, (await readUsers(place))?.users, place);
   process.stdout.write(`${who} may ${action} ${repositories}${changed ? ' now' : ' already: nothing is changed'}\n`);
 }
 
@@ -122,10 +125,16 @@ async function revokeFrom(who: string, action: Action, repositories: string): Pr
     inFile(place.access, () => revoke(text, who, action, repositories)),
   );
   const policy = await readPolicy(place);
+  const given = policy && otherwiseGiven(policy, who, action, repositories);
   const still = policy && stillAllows(policy, who, action, repositories);
-  const rest = still ? `: ${place.access} line ${still.line ?? 1} still allows it, ${still.reason}` : '';
+  const why = given ?? (still && `line ${still.line ?? 1} still allows it, ${still.reason}`);
+  const rest = why === undefined ? '' : `: ${place.access} ${why}`;
   if (!changed) throw new Refused(`no rule for exactly ${repositories} gives ${action} to ${who}${rest}`);
   process.stdout.write(`the rule for ${repositories} gives no ${action} to ${who} any more${rest}\n`);
+}
+
+function warnOfUnknown(who: string, users: Htpasswd['users'] | undefined, { htpasswd }: Files): void {
+  if (!/^[$@]/.test(who) && users && !users.has(who)) say(`there is no account ${shown(who)} in ${htpasswd}`);
 }
 
 function words(entries: readonly Entry[]): string {

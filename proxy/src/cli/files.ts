@@ -4,6 +4,7 @@ import { parsePolicy, PolicyError, type Policy } from '../access/policy.js';
 import { withFile } from '../files/file-problem.js';
 import { dataFiles, type DataFiles } from '../first-start.js';
 import { parseHtpasswd, type Htpasswd } from '../htpasswd/file.js';
+import { accountNameProblem } from '../htpasswd/password.js';
 
 /** The files that the commands read and change, as the settings say. */
 export interface Files extends DataFiles {
@@ -16,6 +17,12 @@ export function files(): Files {
   const { data, adminUser } = settingsTable(process.env);
   const { settings } = readSettings({ data, adminUser }, process.env);
   return { ...settings, ...dataFiles(settings.data) };
+}
+
+/** @throws Error when no account can be called `name` */
+export function checkName(name: string): void {
+  const problem = accountNameProblem(name);
+  if (problem) throw new Error(`the name ${JSON.stringify(name)} ${problem}`);
 }
 
 /** The users, or undefined when there is no htpasswd yet. */

@@ -3,9 +3,9 @@ import { groupsOf, mentions, pushable } from '../access/decide.js';
 import { editFile } from '../files/replace-file.js';
 import { ensureDataFolder } from '../first-start.js';
 import { parseHtpasswd, removeUser, setHash, shown, type Htpasswd } from '../htpasswd/file.js';
-import { accountNameProblem, hashPassword } from '../htpasswd/password.js';
+import { hashPassword } from '../htpasswd/password.js';
 import { Verifier } from '../htpasswd/verifier.js';
-import { files, readPolicy, readUsers, type Files } from './files.js';
+import { checkName, files, readPolicy, readUsers, type Files } from './files.js';
 import { examples, say, table } from './output.js';
 import {
   givenPassword,
@@ -146,11 +146,6 @@ async function verify(name: string, options: PasswordOptions): Promise<void> {
     await verifier.destroy();
   }
   process.stdout.write(`that is the password of ${shown(name)}\n`);
-}
-
-function checkName(name: string): void {
-  const problem = accountNameProblem(name);
-  if (problem) throw new Error(`the name ${JSON.stringify(name)} ${problem}`);
 }
 
 function refuseKnown(name: string, users: Htpasswd['users'] | undefined): void {
