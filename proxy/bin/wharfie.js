@@ -7,6 +7,6 @@ const program = new URL('../dist/cli/main.js', import.meta.url);
 if (existsSync(program)) {
   await import(program.href);
 } else {
-  process.stderr.write('wharfie: nothing is built yet: run `npm run build` first\n');
+  process.stderr.write('wharfie: nothing is built yet: run `npm start` once\n');
   process.exitCode = 2;
 }

@@ -55,10 +55,10 @@ describe('wharfie', () => {
     [['users', 'add'], "missing required argument 'name'"],
     [['users', 'add', 'bob', 'secret', '--generate'], 'too many arguments'],
     [['users', 'add', 'bob', '--generate', '--password-stdin'], 'cannot be used with'],
-    [['users', 'add', 'bob', '--generate', '--cost', '3'], 'from 4 to 15'],
+    [['users', 'add', 'bob', '--generate', '--cost', '3'], 'from 4 to 17'],
     [['users', 'add', 'b:ob', '--generate'], 'colon'],
     [['users', 'add', '$anonymous', '--generate'], 'must not begin with'],
-    [['users', 'add', 'bob'], '--password-stdin'],
+    [['users', 'add', 'bob'], '--password-stdin, or have one made by --generate'],
     [['access', 'check', 'bob', 'write', 'a'], 'pull, push, delete'],
     [['access', 'check', 'bob', 'pull', 'A'], 'no repository name'],
     [['access', 'check', '', 'pull', 'a'], 'single quotes'],
@@ -95,6 +95,9 @@ describe('wharfie', () => {
     ['the data folder is a file', 'access list', /\/access\.yml: .* or set WHARFIE_DATA to/],
     ['nobody may make the data folder', 'users add bob --generate', /WHARFIE_DATA: .* or set WHARFIE_DATA to/],
     ['nobody may make the data folder', 'access grant bob pull a', /WHARFIE_DATA: .* or set WHARFIE_DATA to/],
+    ['nothing is there', 'users list', /htpasswd does not exist: /],
+    ['nothing is there', 'users verify bob', /htpasswd does not exist: /],
+    ['nothing is there', 'users remove bob', /htpasswd does not exist: /],
     ['nothing is there', 'access revoke bob pull a', /access\.yml does not exist: /],
   ])('says in one line what to do when %s: %s', (what, words, remedy) => {
     const folder = join(data, '..');
@@ -253,6 +256,18 @@ describe('wharfie', () => {
     );
     expect(readFileSync(file('htpasswd'), 'utf8')).toBe('');
     expect(wharfie(['users', 'remove', 'bob']).status).toBe(1);
+  });
+
+  it('removes an account where access.yml is wrong, and says that it cannot look there', () => {
+    addUser('bob');
+    writeFileSync(file('access.yml'), 'rule: []\n');
+    expect(wharfie(['users', 'remove', 'bob'])).toEqual({
+      status: 0,
+      stdout: 'bob is removed\n',
+      stderr: expect.stringMatching(
+        /^wharfie: .*line 1: unknown key.*whether it still names bob is unknown until that is mended\n$/,
+      ) as string,
+    });
   });
 
   it('grants, lists, checks and revokes', () => {

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { AddressList } from './address-list.js';
 import type { ListenAddress } from './listen-address.js';
 import { formatListenAddress, parseListenAddress } from './listen-address.js';
+import { leastCost, mostCost } from './password-cost.js';
 import { SettingsError } from './settings-error.js';
 import { swiftTable } from './swift-settings.js';
 
@@ -168,7 +169,11 @@ export function settingsTable(environment: Environment) {
     },
     passwordCost: {
       variables: ['WHARFIE_PASSWORD_COST'],
-      schema: z.string().optional().pipe(wholeNumber(4, 17).optional()).describe(range(4, 17)),
+      schema: z
+        .string()
+        .optional()
+        .pipe(wholeNumber(leastCost, mostCost).optional())
+        .describe(range(leastCost, mostCost)),
       description:
         'a login whose hash is of a lower cost, or not of the kind $2y$, replaces it in htpasswd by one of this cost',
     },

@@ -1,9 +1,13 @@
+import { leastCost, mostCost } from '@wharfie/shared';
 import { text } from 'node:stream/consumers';
 import { Writable } from 'node:stream';
 import { createInterface } from 'node:readline';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { generatePassword, passwordProblem } from '../htpasswd/password.js';
 import { Refused } from './refused.js';
+
+const byStdin = 'give it by --password-stdin';
+const costs = `${leastCost} to ${mostCost}`;
 
 export interface PasswordOptions {
   passwordStdin?: true;
@@ -21,7 +25,9 @@ export function newPasswordOptions(command: Command): Command {
   return command
     .addOption(stdinOption())
     .addOption(new Option('--generate', 'make a strong password and print it, once').conflicts('passwordStdin'))
-    .addOption(new Option('--cost <number>', "bcrypt's cost: one more doubles the time").default(10).argParser(cost));
+    .addOption(
+      new Option('--cost <number>', `bcrypt's cost, ${costs}: one more doubles the time`).default(10).argParser(cost),
+    );
 }
 
 export function stdinOption(): Option {
@@ -43,7 +49,7 @@ export async function newPassword(options: PasswordOptions): Promise<string> {
 /** A password to check: from standard input, or asked for once. */
 export async function givenPassword(options: PasswordOptions): Promise<string> {
   if (options.passwordStdin) return piped();
-  const [password] = await ask('Password: ');
+  const [password] = await ask(byStdin, 'Password: ');
   return password ?? '';
 }
 
@@ -54,15 +60,19 @@ async function piped(): Promise<string> {
 }
 
 async function askedTwice(): Promise<string> {
-  const [password = '', again] = await ask('New password: ', 'The same again: ');
+  const [password = '', again] = await ask(
+    `${byStdin}, or have one made by --generate`,
+    'New password: ',
+    'The same again: ',
+  );
   if (password !== again) throw new Refused('the two passwords differ: try again');
   return password;
 }
 
 /** The answers typed at the terminal, which shows nothing of them. */
-async function ask(...questions: string[]): Promise<string[]> {
+async function ask(remedy: string, ...questions: string[]): Promise<string[]> {
   if (!process.stdin.isTTY) {
-    throw new Error('there is no terminal to ask for the password at: give it by --password-stdin');
+    throw new Error(`there is no terminal to ask for the password at: ${remedy}`);
   }
   const nowhere = new Writable({
     write(_chunk, _encoding, done) {
@@ -91,6 +101,6 @@ async function ask(...questions: string[]): Promise<string[]> {
 
 function cost(value: string): number {
   const number = Number(value);
-  if (/^\d+$/.test(value) && number >= 4 && number <= 15) return number;
-  throw new InvalidArgumentError('it must be a whole number from 4 to 15.');
+  if (/^\d+$/.test(value) && number >= leastCost && number <= mostCost) return number;
+  throw new InvalidArgumentError(`it must be a whole number from ${costs}.`);
 }

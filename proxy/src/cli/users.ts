@@ -124,7 +124,9 @@ async function remove(name: string): Promise<void> {
     return removeUser(text, name);
   });
   process.stdout.write(`${shown(name)} is removed\n`);
-  const policy = await readPolicy(place);
+  const policy = await readPolicy(place).catch((error: unknown) => {
+    say(`${(error as Error).message}; whether it still names ${shown(name)} is unknown until that is mended`);
+  });
   for (const { line, where } of policy ? mentions(policy, name) : []) {
     process.stdout.write(`${place.access} line ${line} still names ${shown(name)}: ${where}\n`);
   }
@@ -136,7 +138,9 @@ async function verify(name: string, options: PasswordOptions): Promise<void> {
   if (!htpasswd) throw noAccounts(place);
   refuseUnknown(name, htpasswd.users);
   if (!htpasswd.users.get(name)?.bcrypt) {
-    throw new Refused(`no password logs ${shown(name)} in: run \`wharfie users passwd ${shown(name)}\``);
+    throw new Refused(
+      `${shown(name)} cannot log in with any password, its hash is not accepted: run \`wharfie users passwd ${shown(name)}\``,
+    );
   }
   const password = await givenPassword(options);
   const verifier = new Verifier({ current: htpasswd });
@@ -158,6 +162,6 @@ function refuseUnknown(name: string, users: Htpasswd['users'] | undefined, remed
   if (!users?.has(name)) throw new Refused(`there is no account ${shown(name)}: ${remedy}`);
 }
 
-function noAccounts({ htpasswd }: Files): Refused {
-  return new Refused(`${htpasswd} does not exist: make the first account by \`wharfie users add NAME\``);
+function noAccounts({ htpasswd }: Files): Error {
+  return new Error(`${htpasswd} does not exist: make the first account by \`wharfie users add NAME\``);
 }

@@ -8,6 +8,7 @@ const problems: Record<string, string> = {
   EISDIR: 'it is a folder: move that away',
   ENOENT: 'the folder that it is to be in does not exist: make that',
   ENOTDIR: 'a file stands where its folder should be: move that away, or set WHARFIE_DATA to another folder',
+  ELOOP: 'symbolic links lead in a circle: remove one of them',
   ENOSPC: 'the disk is full: make room',
   EDQUOT: 'the quota of this user is used up: make room',
 };

@@ -51,6 +51,23 @@ describe('parseHtpasswd', () => {
     expect(JSON.stringify(warnings)).not.toContain(rest);
   });
 
+  it.each(['', '# nothing\n'])('warns that %j has no account', (text) => {
+    expect(parseHtpasswd(text).warnings.map(({ message }) => message)).toEqual([
+      'it has no account, so nobody can log in: run `wharfie users add NAME`',
+    ]);
+  });
+
+  it.each([
+    ['empty', '', 'line 1: empty cannot log in, the line has no hash: run `wharfie users passwd empty`'],
+    [
+      'c17',
+      bcrypt('17'),
+      'line 1: each login of c17 takes seconds, because its hash has cost 17: run `wharfie users passwd c17`',
+    ],
+  ])('says why the line of %s is not as it should be', (user, hash, message) => {
+    expect(parseHtpasswd(`${user}:${hash}\n`).warnings).toMatchObject([{ message }]);
+  });
+
   it('lets nobody in by a name that is not UTF-8, which would be the same as others', () => {
     const bytes = Buffer.from(`m\xfcller:${bcrypt()}\nm\xf6ller:${bcrypt()}\n`, 'latin1');
     const { users, warnings } = parseHtpasswd(bytes.toString());

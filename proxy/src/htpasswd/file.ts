@@ -1,10 +1,6 @@
+import { leastCost, mostCost } from '@wharfie/shared';
 import { wasUtf8 } from './password.js';
 
-/**
- * The costliest hash that logs anybody in: what `htpasswd -C` accepts at most. One check of the next cost takes over
- * ten seconds of a core.
- */
-const maxCost = 17;
 /** Above this cost a login takes seconds, which is worth a word. */
 const slowCost = 15;
 
@@ -64,9 +60,13 @@ export function parseHtpasswd(text: string): Htpasswd {
       continue;
     }
     const hash = content.slice(user.length + 1).split(':', 1)[0] ?? '';
-    const { problem, ...rest } = describeHash(hash.trim());
+    const { problem, ...rest } = describeHash(shown(user), hash.trim());
     users.set(user, { line, ...rest });
-    if (problem) warn(`${shown(user)} ${problem}: run \`wharfie users passwd ${shown(user)}\``);
+    if (problem) warn(`${problem}: run \`wharfie users passwd ${shown(user)}\``);
+  }
+  if (users.size === 0 && warnings.length === 0) {
+    const message = 'it has no account, so nobody can log in: run `wharfie users add NAME`';
+    warnings.push({ line: 1, message });
   }
   return { users, warnings };
 }
@@ -118,19 +118,25 @@ function namelessWarning(line: number, content: string): HtpasswdWarning {
   return { line, ...(user && { user }), message: `line ${line}: ${problem}: ${remedy}` };
 }
 
-function describeHash(hash: string): Omit<HtpasswdLine, 'line'> & { problem?: string } {
+function describeHash(user: string, hash: string): Omit<HtpasswdLine, 'line'> & { problem?: string } {
   const [, kind, digits] = /^(\$2[yba]\$)(\d\d)\$[./A-Za-z0-9]{53}$/.exec(hash) ?? [];
   if (kind === undefined) {
     const name = kindOf(hash);
-    return { kind: name, problem: `cannot log in, ${name} is not accepted` };
+    const reason = hash === '' ? 'the line has no hash' : `${name} is not accepted`;
+    return { kind: name, problem: `${user} cannot log in, ${reason}` };
   }
   const cost = Number(digits);
-  if (cost < 4 || cost > 31) return { kind: 'malformed bcrypt', problem: `cannot log in, bcrypt has no cost ${cost}` };
-  if (cost > maxCost) {
-    return { kind: `${kind} of cost ${cost}`, problem: `cannot log in, a check of cost ${cost} takes too long` };
+  if (cost < leastCost || cost > 31)
+    return { kind: 'malformed bcrypt', problem: `${user} cannot log in, bcrypt has no cost ${cost}` };
+  if (cost > mostCost) {
+    return {
+      kind: `${kind} of cost ${cost}`,
+      problem: `${user} cannot log in, a check of cost ${cost} takes too long`,
+    };
   }
   const bcrypt = { hash, cost };
-  return cost > slowCost ? { kind, bcrypt, problem: `waits seconds for each login of cost ${cost}` } : { kind, bcrypt };
+  if (cost <= slowCost) return { kind, bcrypt };
+  return { kind, bcrypt, problem: `each login of ${user} takes seconds, because its hash has cost ${cost}` };
 }
 
 function kindOf(hash: string): string {

@@ -11,7 +11,7 @@ export function wasUtf8(text: string): boolean {
 
 /** Why `password` cannot be anybody's, or undefined. */
 export function passwordProblem(password: string): string | undefined {
-  if (password === '') return 'the password is empty';
+  if (password === '') return 'the password is empty: give one';
   if (/[\r\n]/.test(password)) return 'the password holds a line break';
   if (password.includes('\0')) return 'the password holds a NUL character';
   if (!wasUtf8(password))
