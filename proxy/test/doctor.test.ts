@@ -87,6 +87,12 @@ describe('wharfie doctor', () => {
     }
   });
 
+  test('names what is set, the registry’s settings too', async () => {
+    const { settings } = await healthy();
+    const { said } = await doctor({ ...settings, WHARFIE_STORAGE: 'memory', WHARFIE_WORKERS: '2' });
+    expect(said).toMatch(/^ok +settings: set: WHARFIE_DATA, .*WHARFIE_STORAGE, WHARFIE_WORKERS$/m);
+  });
+
   test('measures a secret in bytes, as both services do', async () => {
     const { settings } = await healthy('ü'.repeat(16));
     const { said } = await doctor(settings);
@@ -96,6 +102,27 @@ describe('wharfie doctor', () => {
 
   test.each<[string, (found: Awaited<ReturnType<typeof healthy>>) => unknown, RegExp]>([
     ['a wrong setting', ({ settings }) => (settings['WHARFIE_DRAIN'] = 'x'), /^bad +settings: WHARFIE_DRAIN: must be/m],
+    [
+      'a wrong setting of the registry',
+      ({ settings }) => (settings['WHARFIE_WORKERS'] = 'zero'),
+      /^bad +settings: WHARFIE_WORKERS: must be/m,
+    ],
+    [
+      'a data folder that is a file',
+      async ({ settings, folder }) => {
+        await writeFile(join(folder, 'file'), '');
+        settings['WHARFIE_DATA'] = join(folder, 'file');
+      },
+      /^bad +data: .*\/file is no folder .*; chown -R USER .*\/file, USER being who runs the services, or/m,
+    ],
+    [
+      'a data folder that cannot be made',
+      async ({ settings, folder }) => {
+        await writeFile(join(folder, 'file'), '');
+        settings['WHARFIE_DATA'] = join(folder, 'file', 'data', 'below');
+      },
+      /^bad +data: .*\/file is no folder .*; make .*\/file\/data\/below and chown -R USER/m,
+    ],
     [
       'a policy that is wrong',
       ({ file }) => writeFile(file('access.yml'), 'x: 1'),
@@ -176,6 +203,11 @@ describe('wharfie doctor', () => {
       'a door in the open without TLS',
       ({ settings }) => (settings['WHARFIE_LISTEN'] = '0.0.0.0:1'),
       /^warn +TLS: passwords cross the network.*WHARFIE_TLS_CERT/m,
+    ],
+    [
+      'a door with TLS that is tried without',
+      async ({ settings }) => (settings['WHARFIE_LISTEN'] = await serving(({ socket }) => socket.destroy())),
+      /^warn +door: something answers on .*, but does not speak HTTP .*; does it speak TLS\?/m,
     ],
     [
       'a registry that does not run',

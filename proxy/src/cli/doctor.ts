@@ -29,26 +29,28 @@ async function doctor(): Promise<void> {
 
 /** Everything that is found, in the order in which one would mend it. */
 async function* examine(): AsyncGenerator<Finding> {
-  let settings;
+  let settings, all;
   try {
     settings = proxySettings(process.env);
+    // The registry's, too.
+    all = readSettings(settingsTable(process.env), process.env);
   } catch (error) {
     // Without them nothing else can be looked at.
     yield { state: 'bad', about: 'settings', text: (error as Error).message };
     return;
   }
-  const set = settings.sources.filter(({ source }) => source !== 'default').map(({ source }) => source);
-  yield { state: 'ok', about: 'settings', text: set.length === 0 ? 'all by default' : `set: ${set.join(', ')}` };
+  const set = all.sources.filter(({ source }) => source !== 'default').map(({ source }) => source);
+  yield {
+    state: 'ok',
+    about: 'settings',
+    text: set.length === 0 ? 'none is set in this environment' : `set: ${set.join(', ')}`,
+  };
   for (const { name, nearest } of settings.unknown) {
     const remedy = nearest === undefined ? 'remove it' : `did you mean ${nearest}?`;
     yield { state: 'warn', about: 'settings', text: `${name} is not a setting`, remedy };
   }
   yield* examineFiles(settings);
-  const { registryAdminListen } = readSettings(
-    { registryAdminListen: settingsTable(process.env).registryAdminListen },
-    process.env,
-  ).settings;
-  yield* examineStorage(registryAdminListen, process.env);
+  yield* examineStorage(all.settings.registryAdminListen, process.env);
   yield* examineRegistries(settings);
   yield* examineTls(settings);
   yield* examineDoor(settings);

@@ -43,6 +43,14 @@ export async function* examineDoor({ listen, tls }: ProxySettings): AsyncGenerat
     }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
+    if (/^(ECONNRESET|EPROTO|HPE_|ERR_SSL_)/.test(code ?? '')) {
+      const text = `something answers on ${place}, but does not speak ${tls ? 'TLS' : 'HTTP'} (${code})`;
+      const remedy = tls
+        ? 'start the proxy with the WHARFIE_TLS_CERT and WHARFIE_TLS_KEY that are set here'
+        : 'does it speak TLS? Then run this with its WHARFIE_TLS_CERT and WHARFIE_TLS_KEY';
+      yield { state: 'warn', about, text, remedy };
+      return;
+    }
     yield { state: 'warn', about, text: `nothing answers on ${place} (${code ?? message})`, remedy: 'npm start' };
   }
 }

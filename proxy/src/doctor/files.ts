@@ -1,5 +1,6 @@
 import { shortestSecret } from '@wharfie/shared';
 import { access, constants, readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { parsePolicy, unknownNames } from '../access/policy.js';
 import { dataFiles } from '../first-start.js';
 import { parseHtpasswd, shown } from '../htpasswd/file.js';
@@ -9,18 +10,16 @@ import { examinePermissions } from './permissions.js';
 
 /** Looks at the data folder and the files in it, without making any. */
 export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncGenerator<Finding> {
-  const folder = await stat(data).catch(() => undefined);
-  if (!folder) {
-    yield { state: 'warn', about: 'data', text: `${data} does not exist`, remedy: firstStart };
+  const nearest = await nearestTo(data);
+  if (!(await isUsable(nearest))) {
+    const text = `${nearest} is no folder that this user may write`;
+    const give = `chown -R USER ${data}, USER being who runs the services`;
+    const remedy = `${nearest === data ? give : `make ${data} and ${give}`}, or set WHARFIE_DATA to another folder`;
+    yield { state: 'bad', about: 'data', text, remedy };
     return;
   }
-  const usable = await access(data, constants.R_OK | constants.W_OK | constants.X_OK).then(
-    () => folder.isDirectory(),
-    () => false,
-  );
-  if (!usable) {
-    const remedy = `chown -R the user that runs the services ${data}, or set WHARFIE_DATA to another folder`;
-    yield { state: 'bad', about: 'data', text: `${data} is no folder that this user may write`, remedy };
+  if (nearest !== data) {
+    yield { state: 'warn', about: 'data', text: `${data} does not exist`, remedy: firstStart };
     return;
   }
   yield { state: 'ok', about: 'data', text: `${data} can be written` };
@@ -46,6 +45,21 @@ export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncG
     },
     'latin1',
   );
+}
+
+/** The path itself where it exists, else the nearest above it that does. */
+async function nearestTo(path: string): Promise<string> {
+  const exists = await stat(path).catch(() => undefined);
+  return exists || dirname(path) === path ? path : nearestTo(dirname(path));
+}
+
+async function isUsable(folder: string): Promise<boolean> {
+  try {
+    await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+    return (await stat(folder)).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 /** Reads one file; what it holds is returned when it is right. */
