@@ -8,7 +8,7 @@ export function configurationPage() {
     /** @type {{ variables: readonly string[], schema: { description?: string | undefined }, fallback?: string | (() => string), description: string }} */
     const { variables, schema, fallback, description } = setting;
     const [name = '', ...aliases] = variables;
-    const given = typeof fallback === 'function' ? 'follows from the machine' : !fallback ? '' : `\`${fallback}\``;
+    const given = typeof fallback === 'function' ? 'depends on the machine' : !fallback ? '' : `\`${fallback}\``;
     const also = aliases.length > 0 ? ` (or ${aliases.map((alias) => `\`${alias}\``).join(', ')})` : '';
     return `| \`${name}\`${also} | ${given} | ${schema.description ?? ''} | ${description} |`;
   });
@@ -19,7 +19,8 @@ export function configurationPage() {
 
 Environment variables; \`npm start\` gives both services the same. Each service logs at its start what it took from where. A wrong
 value ends the start with the variable's name; an unknown \`WHARFIE_…\` variable is warned about. An empty variable counts as unset.
-What is secret (${secrets.join(', ')}) may lie in a file, which the variable with \`_FILE\` behind its name gives.
+What is secret (${secrets.join(', ')}) may be kept in a file instead: set the
+variable's name with \`_FILE\` appended (\`OS_PASSWORD_FILE\`) to its path.
 
 | variable | default | takes | |
 |---|---|---|---|

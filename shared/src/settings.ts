@@ -175,7 +175,7 @@ export function settingsTable(environment: Environment) {
         .pipe(wholeNumber(leastCost, mostCost).optional())
         .describe(range(leastCost, mostCost)),
       description:
-        'a login whose hash is of a lower cost, or not of the kind $2y$, replaces it in htpasswd by one of this cost',
+        'when an account logs in whose hash has a lower cost, or is not `$2y$`, the hash in htpasswd is replaced by one of this cost',
     },
     secretFile: {
       variables: ['WHARFIE_SECRET_FILE'],
@@ -225,7 +225,7 @@ export function settingsTable(environment: Environment) {
       variables: ['WHARFIE_MAX_CONNECTIONS'],
       schema: wholeNumber(1, 1_000_000),
       fallback: '10000',
-      description: 'clients connected at a time; who comes on top is turned away',
+      description: 'clients connected at the same time; any further one is turned away',
     },
     uploadLifetime: {
       variables: ['WHARFIE_UPLOAD_LIFETIME'],

@@ -142,6 +142,6 @@ export const swiftTable = {
     variables: ['WHARFIE_SWIFT_REDIRECT'],
     schema: yesOrNo,
     fallback: 'false',
-    description: 'Swift: send who pulls a blob to Swift itself (TempURL); clients must reach it, too',
+    description: 'Swift: redirect clients that pull a blob to Swift itself (TempURL); they must be able to reach it',
   },
 } satisfies Record<string, Setting<unknown>>;
