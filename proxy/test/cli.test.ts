@@ -1,6 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -80,6 +89,10 @@ describe('wharfie', () => {
     'htpasswd is a folder': () => {
       mkdirSync(file('htpasswd'), { recursive: true });
     },
+    'htpasswd is a link to itself': () => {
+      mkdirSync(data);
+      symlinkSync('htpasswd', file('htpasswd'));
+    },
     'the data folder is a file': () => {
       writeFileSync(data, '');
     },
@@ -91,6 +104,8 @@ describe('wharfie', () => {
   it.each([
     ['htpasswd is a folder', 'users list', /\/htpasswd: it is a folder: move/],
     ['htpasswd is a folder', 'users add bob --generate', /\/htpasswd: it is a folder: move/],
+    ['htpasswd is a link to itself', 'users list', /\/htpasswd: symbolic links lead in a circle: remove one/],
+    ['htpasswd is a link to itself', 'users add bob --generate', /\/htpasswd: symbolic links lead in a circle/],
     ['the data folder is a file', 'users add bob --generate', /WHARFIE_DATA: .* or set WHARFIE_DATA to/],
     ['the data folder is a file', 'access list', /\/access\.yml: .* or set WHARFIE_DATA to/],
     ['nobody may make the data folder', 'users add bob --generate', /WHARFIE_DATA: .* or set WHARFIE_DATA to/],
