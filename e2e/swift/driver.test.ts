@@ -195,6 +195,54 @@ describeWith(['swift'], 'the Swift driver', () => {
     });
   });
 
+  describe('on an upload that ends while more of it is on its way', () => {
+    const prefix = 'meanwhile';
+    /** Appends what ends when another process has ended the upload. */
+    const appendTo = async (driver: SwiftDriver, id: string, failing = false): Promise<unknown> => {
+      const other = await open({ WHARFIE_STORAGE_PREFIX: prefix });
+      const source = pieces(
+        randomBytes(2_000_000),
+        () => other.purge(new Date(Date.now() + 60_000), signal),
+        randomBytes(100_000),
+        () => {
+          if (failing) throw new Error('left');
+        },
+      );
+      return driver.appendUpload(id, 0, source, signal);
+    };
+    const begun = async (): Promise<[SwiftDriver, SwiftDriver, string]> => {
+      const [one, other] = [
+        await open({ WHARFIE_STORAGE_PREFIX: prefix }),
+        await open({ WHARFIE_STORAGE_PREFIX: prefix }),
+      ];
+      const id = randomUUID();
+      await one.beginUpload(id, signal);
+      return [one, other, id];
+    };
+    const nothing = async (): Promise<void> => {
+      expect(await swift.names(inUrl, `${prefix}/`)).toEqual([]);
+    };
+
+    it('says so to who did not begin it, and leaves nothing', async () => {
+      const [, other, id] = await begun();
+      await expect(appendTo(other, id)).rejects.toThrow(PathNotFound);
+      await nothing();
+    });
+
+    it('leaves nothing of what broke off', async () => {
+      const [one, , id] = await begun();
+      await expect(appendTo(one, id, true)).rejects.toThrow(PathNotFound);
+      await nothing();
+    });
+
+    it('leaves nothing once its client has come again', async () => {
+      const [one, , id] = await begun();
+      await appendTo(one, id);
+      await expect(one.commitUpload(id, 2_100_000, 'blob/data', signal)).rejects.toThrow(PathNotFound);
+      await nothing();
+    });
+  });
+
   describe('on a short upload that ends in the moment in which another process commits it', () => {
     const commitLate = async (path: string, end: (other: SwiftDriver, id: string) => Promise<void>): Promise<void> => {
       const [one, late] = [await open(), await open()];

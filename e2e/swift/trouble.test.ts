@@ -121,6 +121,11 @@ describeWith(['swift'], 'a client, while Swift is in trouble,', () => {
     const image = await pushImage(careless, repository, 'revoked');
     expect(await pullImage(careless, repository, 'revoked')).toBe(image);
     await pushBlob(careless, repository, randomBytes(600_000), randomBytes(600_000));
+    // What is larger than 1 MiB is on its way only once.
+    await pushBlob(careless, repository, ...Array.from({ length: 5 }, () => randomBytes(2_000_000)));
+    const blob = randomBytes(3_000_000);
+    const begun = await expectStatus(await careless('POST', `/v2/${repository}/blobs/uploads/`), 202);
+    await expectStatus(await careless('PUT', locationOf(begun, `digest=${digestOf(blob)}`), { body: blob }), 201);
   });
 
   it('is told 503 while memcached, and with it every token, is away', async () => {

@@ -16,7 +16,10 @@ export interface Call {
   cluster?: string;
   query?: Record<string, string>;
   headers?: Record<string, string>;
-  /** Bytes can be sent again; a source only once. */
+  /**
+   * Bytes can be sent again; a source only once, so that a token that is refused loses it: whoever sends one has just had
+   * an answer, which shows that Swift takes our token.
+   */
   body?: Uint8Array | AsyncIterable<Uint8Array>;
   /** Asks every replica and takes the newest, where the first to answer could be an old one. */
   newest?: boolean;
@@ -54,8 +57,8 @@ type Held = Session & { renew: number };
 const passing = new Set([408, 429, 498, 499, 500, 502, 503, 504]);
 /** Connections to one server at a time, for what is short and for what takes as long as a client likes; what is more waits. */
 const connections = { short: 64, streams: 1024 };
-/** A token that served within this time (milliseconds) is not asked about again before a body that cannot be repeated. */
-const trusted = 5000;
+/** With less of its life left than this, in milliseconds, a token is not used any more. */
+const reserve = 5000;
 /** A token is renewed when this much of it is left, or a tenth of it if that is less. */
 const renewal = 120_000;
 /** How long after a renewal that failed the next one is tried, while the token lasts. */
@@ -76,7 +79,6 @@ export class SwiftClient {
   readonly #streams: Agent;
   readonly #options: ClientOptions;
   #session: Promise<Held> | undefined;
-  #confirmed = 0;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -98,7 +100,6 @@ export class SwiftClient {
 
   async call(call: Call, signal: AbortSignal): Promise<Answer> {
     const once = call.body !== undefined && !(call.body instanceof Uint8Array);
-    if (once) await this.#confirm(signal);
     // One signal stands for as many requests as its owner makes at once.
     setMaxListeners(0, signal);
     let renewed = false;
@@ -143,13 +144,6 @@ export class SwiftClient {
     await Promise.all([this.#short.destroy(), this.#streams.destroy()]);
   }
 
-  /** Makes sure that Swift takes our token now: a body that streams is gone when it is refused. */
-  async #confirm(signal: AbortSignal): Promise<void> {
-    await this.#login(signal);
-    if (Date.now() - this.#confirmed < trusted) return;
-    await this.send({ method: 'HEAD', accept: [204, 200, 403] }, signal);
-  }
-
   async #attempt(
     call: Call,
     session: Session,
@@ -174,7 +168,6 @@ export class SwiftClient {
         dispatcher: call.streams === true || length === undefined ? this.#streams : this.#short,
         signal,
       });
-      if (statusCode !== 401) this.#confirmed = Date.now();
       const header = (key: string): string => [headers[key] ?? ''].flat().join(', ');
       if (call.accept.includes(statusCode)) return { answer: { status: statusCode, header, body } };
       const refused = new SwiftRefused(statusCode, what, plain(await body.text().catch(() => '')));
@@ -196,12 +189,12 @@ export class SwiftClient {
     if (!current) return this.#renew();
     return current.then((session) => {
       if (this.#session !== current || Date.now() < session.renew) return session;
-      if (Date.now() + trusted >= (session.expires ?? Infinity)) return this.#renew();
+      if (Date.now() + reserve >= (session.expires ?? Infinity)) return this.#renew();
       // While the token lasts, nobody waits for the next one, nor fails because its login does.
       session.renew = Date.now() + renewalPause;
       this.#newSession().then(
         (next) => {
-          if (this.#session === current) this.#hold(Promise.resolve(next));
+          if (this.#session === current) this.#session = Promise.resolve(next);
         },
         () => undefined,
       );
@@ -212,16 +205,11 @@ export class SwiftClient {
   /** One login for all who wait for it, so it ends with nobody's signal. */
   #renew(): Promise<Session> {
     const login = this.#newSession();
-    this.#hold(login);
+    this.#session = login;
     login.catch(() => {
       if (this.#session === login) this.#session = undefined;
     });
     return login;
-  }
-
-  #hold(session: Promise<Held>): void {
-    this.#session = session;
-    this.#confirmed = 0;
   }
 
   async #newSession(): Promise<Held> {

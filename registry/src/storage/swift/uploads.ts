@@ -36,6 +36,12 @@ export const smallSize = 1024 * 1024;
 /** A single segment up to this size becomes a plain object: Swift copies it. */
 const copySize = 16 * 1024 * 1024;
 
+/**
+ * Milliseconds after which whoever saw an upload under way looks again, after what was sent meanwhile. An end that falls
+ * within is noticed by the next request for the upload.
+ */
+const lookAgain = 5000;
+
 /** Uploads of this size at most are kept in memory until they are committed, which saves Swift the reading. */
 const tinySize = 64 * 1024;
 
@@ -101,9 +107,12 @@ export class SwiftUploads {
     return state?.size === size ? state : undefined;
   }
 
-  /** @throws PathNotFound when the upload was never begun, or has ended */
+  /** @throws PathNotFound when the upload was never begun, or has ended: then what this process added to it goes, too */
   async #check(upload: string, signal: AbortSignal): Promise<void> {
-    if (!(await exists(this.client, this.#begun(upload), signal))) throw new PathNotFound(upload);
+    if (await exists(this.client, this.#begun(upload), signal)) return;
+    const known = this.#known.get(upload);
+    if (known) await this.end(upload, known, signal);
+    throw new PathNotFound(upload);
   }
 
   /** @throws PathNotFound, InvalidOffset */
@@ -292,6 +301,13 @@ export class SwiftUploads {
   async #publish(upload: string, state: State, head: Buffer, intake: Intake): Promise<State> {
     const { signal } = new AbortController();
     const id = randomUUID();
+    const streams = !intake.ended;
+    let looked = 0;
+    // The answer shows that Swift takes our token, as it has to before a stream: others than the favourite leave their mark.
+    if (streams && this.#favouredAt(upload, state.size)) {
+      await this.#check(upload, signal);
+      looked = Date.now();
+    }
     const favourite = this.#favouredAt(upload, state.size) !== undefined && this.#favoured.delete(upload);
     const registers = registersOf(this.client, this.names, { upload, offset: state.size }, signal);
     const election = new Election<Step>(registers, id, favourite);
@@ -305,12 +321,10 @@ export class SwiftUploads {
       throw new InvalidOffset(state.size);
     }
     const now = { ...after(state, segment), mine: state.mine === true && !election.contested };
+    const surely = Date.now() - looked < lookAgain && !intake.failure && this.#known.has(upload);
     this.#known.set(upload, now);
     this.#favoured.set(upload, now);
-    if (favourite && !(await exists(this.client, this.#begun(upload), signal))) {
-      await this.end(upload, now, signal);
-      throw new PathNotFound(upload);
-    }
+    if (!surely) await this.#check(upload, signal);
     if (now.size === head.length && now.size <= tinySize) this.#tiny.set(upload, head);
     return now;
   }
