@@ -121,9 +121,10 @@ export class SwiftUploads {
     try {
       // Elections do not rest on this being the newest, so the favourite need not ask.
       let state = this.#favouredAt(upload, offset) ?? (await this.#at(upload, offset, signal));
-      let head = await intake.gather(smallSize);
+      const atMost = Math.min(smallSize, this.limits.segmentSize);
+      let head = await intake.gather(atMost);
       if (head.length === 0) await this.#at(upload, offset, signal);
-      for (; head.length > 0; head = await intake.gather(smallSize))
+      for (; head.length > 0; head = await intake.gather(atMost))
         state = await this.#publish(upload, state, head, intake);
       if (intake.failure) throw intake.failure.error;
       return state.size;
@@ -301,7 +302,7 @@ export class SwiftUploads {
   async #publish(upload: string, state: State, head: Buffer, intake: Intake): Promise<State> {
     const { signal } = new AbortController();
     const id = randomUUID();
-    const streams = !intake.ended;
+    const streams = !intake.ended && head.length < this.limits.segmentSize;
     let looked = 0;
     // The answer shows that Swift takes our token, as it has to before a stream: others than the favourite leave their mark.
     if (streams && this.#favouredAt(upload, state.size)) {
@@ -314,7 +315,7 @@ export class SwiftUploads {
     // Nothing is stored of which no mark tells the purge.
     await election.marked;
     const name = favourite ? this.names.proposal(upload, state.size) : `${this.names.segments(upload)}${id}`;
-    const segment = { name, ...(await this.#store(name, id, head, intake, signal)) };
+    const segment = { name, ...(await this.#store(name, id, head, streams ? intake : undefined, signal)) };
     const winner = await election.decide({ id, segment }, signal);
     if (winner.id !== id) {
       await remove(this.client, name, signal);
@@ -329,10 +330,16 @@ export class SwiftUploads {
     return now;
   }
 
-  /** Stores `head` and what follows it of `intake`, as much as a segment holds, with little of it in memory. */
-  async #store(name: string, id: string, head: Buffer, intake: Intake, signal: AbortSignal): Promise<Stored> {
+  /** Stores `head` and what follows it of `intake`, if any: as much as a segment holds, with little of it in memory. */
+  async #store(
+    name: string,
+    id: string,
+    head: Buffer,
+    intake: Intake | undefined,
+    signal: AbortSignal,
+  ): Promise<Stored> {
     const headers = { [appendHeader]: id };
-    if (intake.ended) {
+    if (!intake) {
       await putSmall(this.client, name, head, signal, headers);
       return { size: head.length, etag: md5(head) };
     }
