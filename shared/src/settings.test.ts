@@ -94,6 +94,12 @@ describe('settings', () => {
     const both = { WHARFIE_STORAGE: 'memory', SETTINGS_FLAVOR: 'swift' };
     expect(read(both).settings.storage).toBe('memory');
     expect(read({ ...both, WHARFIE_STORAGE: '' }).settings.storage).toBe('swift');
+    expect(read({ REGISTRY_STORAGE: 'swift' }).settings.storage).toBe('swift');
+    expect(read({ REGISTRY_STORAGE: 'filesystem' }).settings.storage).toBe('filesystem');
+  });
+
+  it("have distribution's version 0 of the login guessed", () => {
+    expect(read({ REGISTRY_STORAGE_SWIFT_AUTHVERSION: '0' }).settings.osAuthVersion).toBeUndefined();
   });
 
   it.each([
@@ -106,6 +112,8 @@ describe('settings', () => {
     ['WHARFIE_REGISTRY_LISTEN', 'unix:'],
     ['WHARFIE_STORAGE', 's3'],
     ['SETTINGS_FLAVOR', 'local'],
+    ['REGISTRY_STORAGE', 's3'],
+    ['OS_AUTH_VERSION', '4'],
     ['WHARFIE_WORKERS', '0'],
     ['WHARFIE_WORKERS', '1.5'],
     ['GUNICORN_WORKERS', 'many'],

@@ -184,7 +184,7 @@ export function settingsTable(environment: Environment) {
       description: 'the key that signs identities and upload locations',
     },
     storage: {
-      variables: ['WHARFIE_STORAGE', 'SETTINGS_FLAVOR'],
+      variables: ['WHARFIE_STORAGE', 'SETTINGS_FLAVOR', 'REGISTRY_STORAGE'],
       schema: oneOf('filesystem', 'swift', 'memory'),
       fallback: 'filesystem',
       description: 'where images are kept',

@@ -43,8 +43,9 @@ export const swiftTable = {
     variables: ['OS_AUTH_VERSION', 'OS_IDENTITY_API_VERSION', 'REGISTRY_STORAGE_SWIFT_AUTHVERSION'],
     schema: z
       .string()
-      .regex(/^v?[123](\.0)?$/, 'must be 1, 2 or 3')
-      .transform((version) => Number(/[123]/.exec(version)?.[0]))
+      // distribution's own default is 0: guess.
+      .regex(/^(0|v?[123](\.0)?)$/, 'must be 1, 2 or 3')
+      .transform((version) => Number(/\d/.exec(version)?.[0]) || undefined)
       .optional()
       .describe('`1`, `2` or `3`'),
     description: 'Swift: version of the login; guessed from its address when unset',
