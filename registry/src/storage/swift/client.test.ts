@@ -3,10 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { StorageFull, StorageUnavailable } from '../storage-driver.js';
 import { pieces } from '../testing/driver-contract.js';
+import { loginV1 } from './auth-v1.js';
 import { SwiftClient } from './client.js';
 import { SwiftDriver } from './driver.js';
 import { md5 } from './large-object.js';
-import { SwiftRefused, type Session } from './session.js';
+import { NoEndpoint, SwiftRefused, type Session } from './session.js';
 import { serve, type Reply, type Seen } from './testing.js';
 
 const signal = new AbortController().signal;
@@ -104,6 +105,12 @@ describe('the Swift client', () => {
     expect(objects).toHaveLength(2);
   });
 
+  it('gives up at once when Swift asks for a longer pause than anybody waits', async () => {
+    const { client, objects } = await open({ status: 503, headers: { 'retry-after': '30' } }, { status: 200 });
+    await expect(client.send(get, signal)).rejects.toThrow(StorageUnavailable);
+    expect(objects).toHaveLength(1);
+  });
+
   it('asks for the limits of the cluster until it has them, and does without where there are none', async () => {
     const { client, objects } = await open({ status: 503 }, { status: 200, body: '{"swift":{}}' }, { status: 404 });
     expect(await client.info(signal)).toEqual({ swift: {} });
@@ -126,8 +133,9 @@ describe('the Swift client', () => {
   it('does not repeat what was refused', async () => {
     const { client, objects } = await open({ status: 403, body: '<html><h1>Forbidden</h1></html>' });
     const refused = client.send(get, signal);
-    await expect(refused).rejects.toThrow(SwiftRefused);
+    await expect(refused).rejects.toThrow(StorageUnavailable);
     await expect(refused).rejects.toThrow('403: Forbidden');
+    await expect(refused).rejects.toHaveProperty('cause', expect.any(SwiftRefused));
     expect(objects).toHaveLength(1);
   });
 
@@ -139,6 +147,21 @@ describe('the Swift client', () => {
     const hopeless = await open({ status: 401 });
     await expect(hopeless.client.send(get, signal)).rejects.toThrow(StorageUnavailable);
     expect(hopeless.logins()).toBe(2);
+  });
+
+  it('says that the storage is unavailable when a login is not answered, or gives no address', async () => {
+    const server = await serve(() => new Promise(() => undefined));
+    ends.push(server.close);
+    const logins = [
+      loginV1(server.address, 'account:user', 'key'),
+      () => Promise.reject(new NoEndpoint('region', 'there is none')),
+    ];
+    for (const login of logins) {
+      const client = new SwiftClient({ login, container: 'c', timeout: 200 });
+      ends.push(() => client.close());
+      await expect(client.send(get, signal)).rejects.toThrow(StorageUnavailable);
+    }
+    expect(server.seen).toHaveLength(1);
   });
 
   it('renews its token while the old one serves, also when the login fails at first', async () => {

@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici';
 import { Agent, request } from 'undici';
 import { StorageFull, StorageUnavailable } from '../storage-driver.js';
 import type { Login, Session } from './session.js';
-import { SwiftRefused, SwiftUnreachable, plain } from './session.js';
+import { NoEndpoint, SwiftRefused, SwiftUnreachable, plain } from './session.js';
 
 /** One request for an object, or for the container when it has no name. */
 export interface Call {
@@ -63,14 +63,16 @@ const reserve = 5000;
 const renewal = 120_000;
 /** How long after a renewal that failed the next one is tried, while the token lasts. */
 const renewalPause = 10_000;
+/** A server that asks for a longer one is not asked again. */
 const longestPause = 10_000;
+/** Milliseconds that a login may take, however often it is tried: clients wait for it. */
+const loginLimit = 10_000;
 
 /**
  * Speaks to one container. A request is repeated after resets, time-outs and answers that pass, when its body can be: all
  * that we ask for is idempotent. The token is renewed before it ends, and once when Swift refuses it.
  *
- * @throws SwiftRefused for an answer that the caller does not understand, StorageUnavailable when there is none or Swift
- * cannot work, StorageFull
+ * @throws StorageFull, StorageUnavailable when there is no answer, or one that the caller does not understand
  */
 export class SwiftClient {
   readonly container: string;
@@ -170,8 +172,8 @@ export class SwiftClient {
       });
       const header = (key: string): string => [headers[key] ?? ''].flat().join(', ');
       if (call.accept.includes(statusCode)) return { answer: { status: statusCode, header, body } };
-      const refused = new SwiftRefused(statusCode, what, plain(await body.text().catch(() => '')));
-      return Object.assign(refused, { retryAfter: delayOf(header('retry-after')) });
+      const said = plain(await body.text().catch(() => ''));
+      return new SwiftRefused(statusCode, what, said, delayOf(header('retry-after')));
     } catch (error) {
       signal.throwIfAborted();
       if (length === undefined && !isTransport(error)) throw error;
@@ -220,12 +222,14 @@ export class SwiftClient {
 
   async #retriedLogin(): Promise<Session> {
     const { login, timeout = 60_000, retries = 4 } = this.#options;
+    const signal = AbortSignal.timeout(Math.min(timeout, loginLimit));
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await login(this.#short, AbortSignal.timeout(timeout));
+        return await login(this.#short, signal);
       } catch (error) {
-        if (!(error instanceof Error) || attempt >= retries || !mayPass(error)) throw asStorageError(error);
-        await this.#pause(attempt, error);
+        const again = error instanceof Error && attempt < retries && mayPass(error) && !signal.aborted;
+        if (!again) throw asStorageError(error);
+        await this.#pause(attempt, error, signal);
       }
     }
   }
@@ -237,11 +241,11 @@ export class SwiftClient {
   }
 
   /** Doubles from try to try, of random length so that many do not come back at once; longer when Swift says so. */
-  async #pause(attempt: number, error: Error, signal?: AbortSignal): Promise<void> {
+  async #pause(attempt: number, error: Error, signal: AbortSignal): Promise<void> {
     const base = Math.min((this.#options.pause ?? 100) * 2 ** attempt, longestPause);
-    const asked = (error as { retryAfter?: number }).retryAfter ?? 0;
-    const wait = Math.max(base / 2 + (Math.random() * base) / 2, Math.min(asked, longestPause));
-    await delay(wait, undefined, signal ? { signal } : {}).catch(() => undefined);
+    const asked = error instanceof SwiftRefused ? error.retryAfter : 0;
+    const wait = Math.max(base / 2 + (Math.random() * base) / 2, asked);
+    await delay(wait, undefined, { signal }).catch(() => undefined);
   }
 }
 
@@ -266,17 +270,14 @@ function delayOf(retryAfter: string): number {
 function mayPass(error: Error): boolean {
   return (
     (error instanceof SwiftUnreachable && error.flaw === undefined) ||
-    (error instanceof SwiftRefused && passing.has(error.status))
+    (error instanceof SwiftRefused && passing.has(error.status) && error.retryAfter <= longestPause)
   );
 }
 
-/** A refused request stays what it is: the start of the program wants to know; else nobody can do anything about it now. */
+/** Nobody who asks for an object can do anything about it now; the cause is for the log, and for the start of the program. */
 function asStorageError(error: unknown): unknown {
   if (error instanceof SwiftRefused && [413, 507].includes(error.status)) return new StorageFull(error.message);
-  if (
-    error instanceof SwiftUnreachable ||
-    (error instanceof SwiftRefused && (passing.has(error.status) || error.status === 401))
-  )
+  if (error instanceof SwiftRefused || error instanceof SwiftUnreachable || error instanceof NoEndpoint)
     return new StorageUnavailable(error.message, { cause: error });
   return error;
 }

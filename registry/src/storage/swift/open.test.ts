@@ -37,3 +37,12 @@ it('does not say of a Swift that says nothing of itself that it takes no TempURL
   );
   await expect(opened).rejects.toThrow(/^WHARFIE_SWIFT_REDIRECT: this Swift does not say/);
 });
+
+it.each([
+  ['OS_PASSWORD', { OS_PASSWORD: 'pässwörd€' }],
+  ['OS_PASSWORD', { OS_PASSWORD: 'two\nlines' }],
+  ['OS_USERNAME', { OS_USERNAME: 'account:€' }],
+])('names %s when version 1 cannot send it: no header can hold %o', async (variable, environment) => {
+  const opened = opening({ OS_AUTH_URL: 'ADDRESS/auth/v1.0', ...environment }, () => ({ status: 500 }));
+  await expect(opened).rejects.toThrow(new RegExp(`^${variable}: `));
+});

@@ -97,7 +97,11 @@ function loginOf(settings: RegistrySettings): Login {
   if (version !== 3 || user.id === undefined) required('OS_USERNAME', user.name, 'the user to log in as');
   const password = required('OS_PASSWORD', settings.osPassword, 'its password');
   const username = user.name ?? '';
-  if (version === 1) return loginV1(authUrl, username, password);
+  if (version === 1) {
+    checkHeader('OS_USERNAME', username);
+    checkHeader('OS_PASSWORD', password);
+    return loginV1(authUrl, username, password);
+  }
   const project = { id: settings.osProjectId, name: settings.osProjectName };
   if (version === 2) {
     return loginV2(authUrl, { username, password, tenantName: project.name, tenantId: project.id }, place);
@@ -122,6 +126,15 @@ function hasCredential(settings: RegistrySettings): boolean {
 function required(variable: string, value: string | undefined, meaning: string): string {
   if (value !== undefined) return value;
   throw new SettingsError(variable, `is missing; set it to ${meaning}`);
+}
+
+/** Whether a header can hold it: https://www.rfc-editor.org/rfc/rfc9110#section-5.5 */
+function checkHeader(variable: string, value: string): void {
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(value))
+    throw new SettingsError(
+      variable,
+      'holds a character that a login of version 1 cannot send, such as € or a line break; use letters of Latin-1',
+    );
 }
 
 async function certificates(file: string | undefined): Promise<string | undefined> {

@@ -21,6 +21,8 @@ export class SwiftRefused extends Error {
     readonly status: number,
     what: string,
     said: string,
+    /** Milliseconds for which it wants not to be asked again. */
+    readonly retryAfter = 0,
   ) {
     super(`${what} was answered ${status}${said === '' ? '' : `: ${said}`}`);
   }
@@ -109,7 +111,6 @@ export async function ask(
     if (statusCode >= 300) throw new LoginRefused(statusCode, what, plain(text));
     return { headers, text };
   } catch (error) {
-    signal.throwIfAborted();
     throw error instanceof SwiftRefused ? error : new SwiftUnreachable(what, error);
   }
 }
