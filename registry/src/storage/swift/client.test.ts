@@ -64,6 +64,15 @@ describe('the Swift client', () => {
     for (const stream of unread) stream.destroy();
   });
 
+  it('takes what comes while as many as there are connections do not read what they asked for', async () => {
+    const { client } = await open(...Array<Reply>(1024).fill({ status: 200, body: 'x', endless: true }), {
+      status: 201,
+    });
+    for (let opened = 0; opened < 1024; opened += 64)
+      await Promise.all(Array.from({ length: 64 }, () => client.call({ ...get, streams: true }, signal)));
+    await client.send({ method: 'PUT', name: 'x', body: pieces('new'), accept: [201] }, signal);
+  });
+
   it('lets whoever does not want to wait any more go, while the login that others wait for goes on', async () => {
     const server = await serve(() => ({ status: 200, body: 'content' }));
     let letIn: ((session: Session) => void) | undefined;

@@ -56,7 +56,7 @@ type Held = Session & { renew: number };
 /** Answers after which the same request may succeed. 498 is Swift's rate limit, 499 what it says when a body comes too slowly. */
 const passing = new Set([408, 429, 498, 499, 500, 502, 503, 504]);
 /** Connections to one server at a time, for what is short and for what takes as long as a client likes; what is more waits. */
-const connections = { short: 64, streams: 1024 };
+const connections = { short: 64, slow: 1024 };
 /** With less of its life left than this, in milliseconds, a token is not used any more. */
 const reserve = 5000;
 /** A token is renewed when this much of it is left, or a tenth of it if that is less. */
@@ -77,8 +77,9 @@ const loginLimit = 10_000;
 export class SwiftClient {
   readonly container: string;
   readonly #short: Agent;
-  /** Slow clients keep nobody else from a connection. */
-  readonly #streams: Agent;
+  /** Clients that read slowly, and those that send slowly, keep nobody else from a connection. */
+  readonly #downloads: Agent;
+  readonly #uploads: Agent;
   readonly #options: ClientOptions;
   #session: Promise<Held> | undefined;
 
@@ -97,7 +98,8 @@ export class SwiftClient {
       },
     };
     this.#short = new Agent({ ...settings, connections: connections.short });
-    this.#streams = new Agent({ ...settings, connections: connections.streams });
+    this.#downloads = new Agent({ ...settings, connections: connections.slow });
+    this.#uploads = new Agent({ ...settings, connections: connections.slow });
   }
 
   async call(call: Call, signal: AbortSignal): Promise<Answer> {
@@ -143,7 +145,7 @@ export class SwiftClient {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#short.destroy(), this.#streams.destroy()]);
+    await Promise.all([this.#short, this.#downloads, this.#uploads].map((agent) => agent.destroy()));
   }
 
   async #attempt(
@@ -167,7 +169,7 @@ export class SwiftClient {
           ...call.headers,
         },
         ...(call.body === undefined ? {} : { body: call.body as Uint8Array }),
-        dispatcher: call.streams === true || length === undefined ? this.#streams : this.#short,
+        dispatcher: length === undefined ? this.#uploads : call.streams === true ? this.#downloads : this.#short,
         signal,
       });
       const header = (key: string): string => [headers[key] ?? ''].flat().join(', ');

@@ -16,6 +16,8 @@ export interface Reply {
   body?: string;
   /** Cuts the connection instead of answering. */
   cut?: true;
+  /** Sends the body, and never its end. */
+  endless?: true;
 }
 
 /** A server on a real socket that answers as it is told, and remembers what it was asked. */
@@ -28,11 +30,12 @@ export async function serve(
       async (body) => {
         const one = { method: request.method ?? '', url: request.url ?? '', headers: request.headers, body };
         seen.push(one);
-        const { status, headers, body: content, cut } = await answer(one, address());
+        const { status, headers, body: content, cut, endless } = await answer(one, address());
         if (cut) request.socket.destroy();
         else {
           const length = headers?.['transfer-encoding'] ? {} : { 'content-length': Buffer.byteLength(content ?? '') };
-          response.writeHead(status, { ...length, ...headers }).end(content);
+          if (endless) response.writeHead(status, headers).write(content);
+          else response.writeHead(status, { ...length, ...headers }).end(content);
         }
       },
       () => undefined,
