@@ -42,6 +42,9 @@ const copySize = 16 * 1024 * 1024;
  */
 const lookAgain = 5000;
 
+/** An upload's name, before that of a register. What else lies there is somebody else's, and none of the purge's business. */
+const uploadName = /^([0-9a-f-]{36})\//;
+
 /** Uploads of this size at most are kept in memory until they are committed, which saves Swift the reading. */
 const tinySize = 64 * 1024;
 
@@ -227,7 +230,8 @@ export class SwiftUploads {
   async purge(before: number, signal: AbortSignal): Promise<number> {
     const touched = new Map<string, number>();
     for await (const { name, modified } of listAll(this.client, { prefix: this.names.uploads }, signal)) {
-      const [upload = ''] = name.slice(this.names.uploads.length).split('/');
+      const upload = uploadName.exec(name.slice(this.names.uploads.length))?.[1];
+      if (upload === undefined) continue;
       touched.set(upload, Math.max(touched.get(upload) ?? 0, modified));
     }
     const purge = async (upload: string): Promise<boolean> => {
