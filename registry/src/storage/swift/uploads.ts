@@ -110,11 +110,11 @@ export class SwiftUploads {
     return state?.size === size ? state : undefined;
   }
 
-  /** @throws PathNotFound when the upload was never begun, or has ended: then what this process added to it goes, too */
+  /** @throws PathNotFound when the upload was never begun, or has ended: then what this process added last goes, too */
   async #check(upload: string, signal: AbortSignal): Promise<void> {
     if (await exists(this.client, this.#begun(upload), signal)) return;
-    const known = this.#known.get(upload);
-    if (known) await this.end(upload, known, signal);
+    const added = this.#favoured.get(upload);
+    if (added) await this.end(upload, added, signal);
     throw new PathNotFound(upload);
   }
 
@@ -308,7 +308,7 @@ export class SwiftUploads {
     const id = randomUUID();
     const streams = !intake.ended && head.length < this.limits.segmentSize;
     let looked = 0;
-    // The answer shows that Swift takes our token, as it has to before a stream: others than the favourite leave their mark.
+    // Before a stream an answer has to show that Swift takes our token: this one, or else that to the mark below.
     if (streams && this.#favouredAt(upload, state.size)) {
       await this.#check(upload, signal);
       looked = Date.now();
