@@ -18,7 +18,7 @@ export interface Workers {
 
 /** How long a process may take to open its storage until this one serves what waits for it, in milliseconds. */
 const patience = 5_000;
-/** How long none is started after one that ended before it was ready: whatever kept it from it keeps the next. */
+/** How long (milliseconds) none is started after one that did not get ready: whatever kept it from that keeps the next. */
 const recovery = 30_000;
 /** How much longer than it is given a process may take to end. */
 const grace = 2_000;
@@ -56,8 +56,10 @@ export function spread(
     child.on('error', (error) => {
       logger.error({ worker: child.pid, err: error }, 'a worker cannot be started or reached');
     });
-    // It could not be started; the next connection tries again.
-    if (child.pid === undefined) return;
+    if (child.pid === undefined) {
+      noneBefore = Date.now() + recovery;
+      return;
+    }
     children.push(child);
     logger.info({ worker: child.pid }, 'a worker more');
     const timer = setTimeout(() => {
@@ -135,8 +137,11 @@ export function spread(
       await Promise.all(
         children.map((child) => {
           const kill = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 + grace);
-          const gone = once(child, 'exit').finally(() => {
-            clearTimeout(kill);
+          const gone = new Promise<void>((resolve) => {
+            child.once('exit', () => {
+              clearTimeout(kill);
+              resolve();
+            });
           });
           // One that is starting serves nobody yet, and may have to wait long for its storage.
           if (!ready.has(child)) {
@@ -155,7 +160,7 @@ export function spread(
 /** What `child` counts, or undefined when it does not say. */
 async function metricsOf(child: ChildProcess): Promise<ProcessMetrics | undefined> {
   const answer = once(child, 'message', { signal: AbortSignal.timeout(1000) });
-  child.send('metrics');
+  child.send('metrics', () => undefined);
   const [metrics] = (await answer.catch(() => [])) as [ProcessMetrics?];
   return metrics;
 }

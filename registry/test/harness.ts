@@ -46,11 +46,12 @@ export function client(registry: Registry, ...repositories: string[]) {
   return async (
     method: string,
     path: string,
-    init: { body?: NonNullable<RequestInit['body']>; headers?: Record<string, string> } = {},
+    init: { body?: NonNullable<RequestInit['body']>; headers?: Record<string, string>; signal?: AbortSignal } = {},
   ) =>
     fetch(path.startsWith('http') ? path : registry.url + path, {
       method,
       redirect: 'manual',
+      ...(init.signal ? { signal: init.signal } : {}),
       ...(init.body === undefined ? {} : { body: init.body, duplex: 'half' }),
       headers: { authorization: token(access), ...init.headers },
     });

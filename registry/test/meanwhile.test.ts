@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { mediaTypes, type Digest } from '@wharfie/shared';
 import {
   blobPath,
@@ -8,6 +8,7 @@ import {
   revisionLink,
   revisionPath,
   tagLinks,
+  tagsPath,
 } from '../src/domain/layout.js';
 import { MemoryDriver } from '../src/storage/memory.js';
 import { StorageUnavailable } from '../src/storage/storage-driver.js';
@@ -15,27 +16,33 @@ import { client, errorCode, imageManifest, pushBlob, putManifest, sha256, sha512
 
 const signal = new AbortController().signal;
 
-/** A storage in which something happens just before, or after, a call that matters. */
+interface Event {
+  path: string;
+  action: () => Promise<unknown>;
+}
+
+/** A storage in which something happens just before something is deleted, just after that, or after something was put. */
 class Eventful extends MemoryDriver {
-  before: { path: string; action: () => Promise<unknown> } | undefined;
-  after: { path: string; action: () => Promise<unknown> } | undefined;
+  beforeDelete: Event | undefined;
+  afterDelete: Event | undefined;
+  after: Event | undefined;
 
   override async delete(...call: Parameters<MemoryDriver['delete']>): Promise<void> {
-    const { before } = this;
-    if (before && call[0] === before.path) {
-      this.before = undefined;
-      await before.action();
-    }
+    await this.#happen('beforeDelete', call[0]);
     await super.delete(...call);
+    await this.#happen('afterDelete', call[0]);
   }
 
   override async putAll(...call: Parameters<MemoryDriver['putAll']>): Promise<void> {
     await super.putAll(...call);
-    const { after } = this;
-    if (after && call[0].some(({ path }) => path === after.path)) {
-      this.after = undefined;
-      await after.action();
-    }
+    for (const { path } of call[0]) await this.#happen('after', path);
+  }
+
+  async #happen(when: 'beforeDelete' | 'afterDelete' | 'after', path: string): Promise<void> {
+    const event = this[when];
+    if (event?.path !== path) return;
+    this[when] = undefined;
+    await event.action();
   }
 }
 
@@ -55,7 +62,7 @@ describe('at the same moment', () => {
     const [old, next] = [await imageManifest(call, 'a'), await imageManifest(call, 'a')];
     await putManifest(call, 'a', 'latest', old);
     const push = () => putManifest(call, 'a', 'latest', next);
-    storage.before = { path: tagFolder('latest'), action: push };
+    storage.beforeDelete = { path: tagFolder('latest'), action: push };
     expect((await call('DELETE', `/v2/a/manifests/${sha256(old)}`)).status).toBe(202);
     expect(await (await call('GET', '/v2/a/manifests/latest')).text()).toBe(next);
   });
@@ -75,6 +82,17 @@ describe('at the same moment', () => {
     },
   );
 
+  it('a manifest that is pushed again while it is deleted keeps the tags of that push', async () => {
+    const { storage, call } = await start();
+    const body = await imageManifest(call, 'a');
+    for (const tag of ['latest', 'other']) await putManifest(call, 'a', tag, body);
+    const push = () => putManifest(call, 'a', 'latest', body);
+    storage.afterDelete = { path: revisionPath('a', sha256(body)), action: push };
+    expect((await call('DELETE', `/v2/a/manifests/${sha256(body)}`)).status).toBe(202);
+    for (const reference of ['latest', sha256(body)])
+      expect((await call('GET', `/v2/a/manifests/${reference}`)).status).toBe(200);
+  });
+
   it('a manifest that is deleted all the time is not acknowledged', async () => {
     const { storage, call } = await start();
     const body = await imageManifest(call, 'a');
@@ -85,6 +103,25 @@ describe('at the same moment', () => {
     };
     await remove();
     expect((await putManifest(call, 'a', 'latest', body)).status).toBe(503);
+  });
+
+  it('the deletion of a manifest comes to its end though the client leaves', async () => {
+    const { storage, call } = await start();
+    const body = await imageManifest(call, 'a');
+    await putManifest(call, 'a', 'latest', body);
+    const leaving = new AbortController();
+    storage.afterDelete = {
+      path: revisionPath('a', sha256(body)),
+      action: async () => {
+        leaving.abort();
+        // The registry hears of it meanwhile.
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      },
+    };
+    await expect(call('DELETE', `/v2/a/manifests/${sha256(body)}`, { signal: leaving.signal })).rejects.toThrow();
+    await vi.waitFor(async () => {
+      expect(await storage.list(tagsPath('a'), '', 10, signal)).toEqual([]);
+    });
   });
 });
 

@@ -68,8 +68,11 @@ export class Catalog {
   }
 }
 
-/** The folder `name` and those whose content comes after it in byte order although their own name comes before: `a` for `a-b`. */
+/**
+ * The folder `name`, which need not be one, and those whose content comes after it in byte order although their own name comes
+ * before: `a` for `a-b`, as what stands there comes before `/`.
+ */
 function foldersAround(name: string): string[] {
-  const shorter = [...name.matchAll(/[ -.]/g)].map(({ index }) => name.slice(0, index));
+  const shorter = [...name.matchAll(/[^/-\u{10ffff}]/gu)].map(({ index }) => name.slice(0, index));
   return [...shorter, name].filter(isRepositoryName);
 }

@@ -92,7 +92,7 @@ export class Manifests {
     };
     await write();
     for (let repeats = 0; !(await this.#stands(repository, names, digest, signal)); repeats += 1) {
-      if (repeats === mostRepeats) throw new StorageUnavailable(`${repository}: ${digest} is deleted all the time`);
+      if (repeats === mostRepeats) throw deletedMeanwhile(digest);
       await write();
     }
     this.#known.set(digest, { content, ...describeStored(content) });
@@ -111,13 +111,17 @@ export class Manifests {
     }
     const { digest } = reference;
     const found = await this.#find(repository, digest, signal);
-    if (found?.subject) await this.referrers.remove(repository, found.subject, digest, signal);
+    // To its end, also when the client leaves.
+    const { signal: own } = new AbortController();
+    if (found?.subject) await this.referrers.remove(repository, found.subject, digest, own);
+    const link = revisionLinkPath(repository, digest);
     // Before its tags: whoever pushes them at the same moment finds it gone, and writes all anew.
     let deleted = await this.storage
-      .delete(revisionPath(repository, digest), signal, [revisionLinkPath(repository, digest)])
+      .delete(revisionPath(repository, digest), own, [link])
       .then(() => true, missingAs(false));
-    await mapLimited(this.tags.all(repository, '', 1000, signal), concurrency, async (tag) => {
-      if (await this.tags.deleteFrom(repository, tag, digest, signal)) deleted = true;
+    const isBack = () => this.storage.get(link, own).then(() => true, missingAs(false));
+    await mapLimited(this.tags.all(repository, '', 1000, own), concurrency, async (tag) => {
+      if (await this.tags.deleteFrom(repository, tag, digest, isBack, own)) deleted = true;
     });
     if (!deleted) throw unknown(repository, reference);
   }
@@ -176,6 +180,11 @@ export class Manifests {
       );
     }
   }
+}
+
+function deletedMeanwhile(digest: Digest): OciError {
+  const message = `${digest} is being deleted at the same moment; try again`;
+  return new OciError('UNAVAILABLE', message, undefined, { 'Retry-After': '5' });
 }
 
 function unknown(repository: string, reference: Reference): OciError {

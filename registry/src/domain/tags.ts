@@ -32,11 +32,20 @@ export class Tags {
     if (!found) throw new OciError('MANIFEST_UNKNOWN', `${repository} has no tag ${tag}`, { tag });
   }
 
-  /** Removes the tag if it names `digest`, and nothing if a push has moved it meanwhile; returns whether it did. */
-  async deleteFrom(repository: string, tag: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
+  /**
+   * Removes the tag if it names `digest`; returns whether it did.
+   * @param isBack whether that manifest has been pushed again, and perhaps with this tag
+   */
+  async deleteFrom(
+    repository: string,
+    tag: string,
+    digest: Digest,
+    isBack: () => Promise<boolean>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const path = tagLinkPath(repository, tag);
     const content = await this.storage.get(path, signal).catch(missingAs(undefined));
-    if (!content || parseLink(content) !== digest) return false;
+    if (!content || parseLink(content) !== digest || (await isBack())) return false;
     const links = tagLinks(repository, tag, digest).map((link) => link.path);
     const only = { path, content };
     return this.storage.delete(tagPath(repository, tag), signal, links, only).then(() => true, missingAs(false));

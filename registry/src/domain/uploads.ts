@@ -149,8 +149,8 @@ export class Uploads {
       throw error;
     }
     await this.blobs.link(upload.repository, digest, signal);
-    // Last: who was cut off before finds the upload as it was.
-    await this.cancel(upload, signal);
+    // Last: who was cut off before finds the upload as it was. Another that did the same may have been faster.
+    await this.storage.cancelUpload(upload.id, signal).catch(missingAs(undefined));
   }
 
   /** An upload of which some is there, and its last chunk if there is one. */

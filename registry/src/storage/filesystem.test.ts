@@ -47,7 +47,7 @@ describe('filesystem', () => {
     const driver = await FilesystemDriver.open(root);
     await driver.put('order/folder/x', Buffer.from('x'), signal);
     const objects = holdingTheirPaths(['order/before/link', 'order/folder', 'order/after/link']);
-    await expect(driver.putAll(objects, signal)).rejects.toThrow(PathNotFound);
+    await expect(driver.putAll(objects, signal)).rejects.toThrow(StorageUnavailable);
     expect((await readdir(join(root, 'order'))).sort()).toEqual(['before', 'folder']);
     expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
   });
@@ -130,7 +130,7 @@ describe('filesystem', () => {
     await driver.put('shown/folder/x', Buffer.from('x'), signal);
     // The second cannot be shown, so that the third must not be.
     const objects = holdingTheirPaths(['shown/one/first', 'shown/folder', 'shown/one/third']);
-    await expect(driver.putAll(objects, signal)).rejects.toThrow(PathNotFound);
+    await expect(driver.putAll(objects, signal)).rejects.toThrow(StorageUnavailable);
     expect(await readdir(join(root, 'shown', 'one'))).toEqual(['first']);
   });
 

@@ -378,15 +378,13 @@ async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The same for what makes the folders that it needs: where one is missing, the root itself is. */
-async function storing<T>(action: () => Promise<T>): Promise<T> {
-  return guarded('what is in the way', async () => {
-    try {
-      return await action();
-    } catch (error) {
-      throw hasCode(error, 'ENOENT') ? failed(error) : error;
-    }
-  });
+/** The same for what makes the folders that it needs: what is missing or in the way there is no answer, but a failure. */
+function storing<T>(action: () => Promise<T>): Promise<T> {
+  return guarded('', () =>
+    action().catch((error: unknown) => {
+      throw hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR') ? failed(error) : error;
+    }),
+  );
 }
 
 function failed(error: unknown): StorageUnavailable {

@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici';
 import { Agent, request } from 'undici';
 import { StorageFull, StorageUnavailable } from '../storage-driver.js';
 import type { Login, Session } from './session.js';
-import { NoEndpoint, SwiftRefused, SwiftUnreachable, plain } from './session.js';
+import { NoEndpoint, SwiftRefused, SwiftUnreachable, delayOf, plain } from './session.js';
 
 /** One request for an object, or for the container when it has no name. */
 export interface Call {
@@ -262,11 +262,6 @@ function unlessAborted<T>(awaited: Promise<T>, signal: AbortSignal): Promise<T> 
       signal.removeEventListener('abort', stop);
     });
   });
-}
-
-/** What a Retry-After asks for (RFC 9110, 10.2.3), in milliseconds; 0 when it is missing or makes no sense. */
-function delayOf(retryAfter: string): number {
-  return Number(retryAfter) * 1000 || Date.parse(retryAfter) - Date.now() || 0;
 }
 
 function mayPass(error: Error): boolean {

@@ -119,17 +119,15 @@ export class SwiftDriver implements StorageDriver {
   delete(path: string, signal: AbortSignal, within: readonly string[] = [], only?: SmallObject): Promise<void> {
     return named(path, async () => {
       const name = this.#names.object(path);
-      // Swift cannot compare and delete at one stroke.
-      if (only && !(await this.get(only.path, signal)).equals(only.content)) throw new PathNotFound(path);
       if (within.length > 0) {
-        await this.#deleteTree(name, within, signal);
+        await this.#deleteTree(name, within, only, signal);
         return;
       }
       try {
         await this.#deleteObject(name, signal);
       } catch (error) {
         if (!(error instanceof PathNotFound)) throw error;
-        await this.#deleteTree(name, [], signal);
+        await this.#deleteTree(name, [], only, signal);
       }
     });
   }
@@ -199,9 +197,16 @@ export class SwiftDriver implements StorageDriver {
   }
 
   /** Removes what is listed below a name, and what is known to be, whether it is listed or not. @throws PathNotFound */
-  async #deleteTree(name: string, within: readonly string[], signal: AbortSignal): Promise<void> {
+  async #deleteTree(
+    name: string,
+    within: readonly string[],
+    only: SmallObject | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const listed = await namesBelow(this.client, `${name}/`, signal);
     const known = within.map((path) => this.#names.object(path));
+    // Last, for Swift cannot compare and delete at one stroke.
+    if (only && !(await this.get(only.path, signal)).equals(only.content)) throw new PathNotFound(name);
     const found = await removeAll(this.client, [...new Set([...known, ...listed])], signal);
     if (!found) throw new PathNotFound(name);
   }

@@ -108,11 +108,17 @@ export async function ask(
   try {
     const { statusCode, headers, body } = await request(url, { ...message, dispatcher, signal });
     const text = await body.text();
-    if (statusCode >= 300) throw new LoginRefused(statusCode, what, plain(text));
+    if (statusCode >= 300)
+      throw new LoginRefused(statusCode, what, plain(text), delayOf(String(headers['retry-after'] ?? '')));
     return { headers, text };
   } catch (error) {
     throw error instanceof SwiftRefused ? error : new SwiftUnreachable(what, error);
   }
+}
+
+/** What a Retry-After asks for (RFC 9110, 10.2.3), in milliseconds; 0 when it is missing or makes no sense. */
+export function delayOf(retryAfter: string): number {
+  return Number(retryAfter) * 1000 || Date.parse(retryAfter) - Date.now() || 0;
 }
 
 /** The words of an answer that may be JSON or a small HTML page, in one short line. */
