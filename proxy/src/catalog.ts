@@ -1,11 +1,10 @@
-import { OciError, type Route } from '@wharfie/shared';
+import { OciError, ownHeaders, type Route } from '@wharfie/shared';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { decide, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
 import { clientLeft, type Exchange } from './exchange.js';
 import { badGateway, notAccepted, unavailable } from './forward.js';
-import { ownHeaders } from './headers.js';
 import { isUnreachable, type Upstreams } from './upstreams.js';
 
 const defaultPage = 100;

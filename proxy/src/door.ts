@@ -1,11 +1,9 @@
 import { answerAndClose, OciError } from '@wharfie/shared';
-import { randomUUID } from 'node:crypto';
 import { createServer, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TlsOptions } from 'node:tls';
 import { Connections } from './connections.js';
-import { ownHeaders } from './headers.js';
 
 export interface DoorOptions {
   tls?: TlsOptions;
@@ -62,7 +60,7 @@ function refuseOddities(server: Server, connections: Connections): void {
       .underWay(socket)
       .some((response) => (response.headersSent || response.req.complete) && !response.writableFinished);
     if (owed || !socket.writable) socket.destroy();
-    else sayLast(socket, error);
+    else answerAndClose(socket, error);
   };
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET') socket.destroy();
@@ -82,9 +80,4 @@ function malformed({ code }: NodeJS.ErrnoException): OciError {
     return new OciError('REQUEST_TIMEOUT', 'the head of the request took too long to arrive');
   }
   return new OciError('BAD_REQUEST', 'this is not a request as HTTP/1.1 has it');
-}
-
-function sayLast(socket: Duplex, error: OciError): void {
-  const requestId = randomUUID();
-  answerAndClose(socket, error, requestId, ownHeaders(requestId));
 }

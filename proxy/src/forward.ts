@@ -1,4 +1,13 @@
-import { buffersPassed, drain, fileHeader, hasBody, OciError, type HandedFiles, type Logger } from '@wharfie/shared';
+import {
+  buffersPassed,
+  drain,
+  fileHeader,
+  type HandedFiles,
+  hasBody,
+  type Logger,
+  OciError,
+  ownHeaders,
+} from '@wharfie/shared';
 import httpProxy from 'http-proxy';
 import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
@@ -7,7 +16,7 @@ import { Stream } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { TLSSocket } from 'node:tls';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
-import { ownHeaders, requestHeaders, responseHeaders } from './headers.js';
+import { requestHeaders, responseHeaders } from './headers.js';
 import { refuse } from './refuse.js';
 import { openHanded, sendFile } from './send-file.js';
 import { crossed, hostOf, isLocal, isUnreachable, nameOf, type Upstream, type Upstreams } from './upstreams.js';

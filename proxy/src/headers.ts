@@ -30,15 +30,6 @@ const hopByHop = new Set([
 
 const withBody = new Set(['POST', 'PUT', 'PATCH']);
 
-/** Headers that every answer of the door carries, whoever made it. */
-export function ownHeaders(requestId: string): Record<string, string> {
-  return {
-    'Docker-Distribution-API-Version': 'registry/2.0',
-    'X-Content-Type-Options': 'nosniff',
-    'X-Request-Id': requestId,
-  };
-}
-
 /**
  * Refuses what two HTTP parsers could understand differently, where Node's own parser lets it pass.
  * @throws OciError

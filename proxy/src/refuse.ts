@@ -1,6 +1,5 @@
-import { drain, errorEnvelope, type OciError } from '@wharfie/shared';
+import { drain, errorEnvelope, type OciError, ownHeaders } from '@wharfie/shared';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
-import { ownHeaders } from './headers.js';
 
 /**
  * Answers with the error's envelope. What was begun already cannot be taken back: then the connection is reset.

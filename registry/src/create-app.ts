@@ -1,12 +1,11 @@
 import 'reflect-metadata';
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { NestFactory } from '@nestjs/core';
 import type { Logger } from '@wharfie/shared';
-import { OciError, answerAndClose, identityVerifier } from '@wharfie/shared';
+import { OciError, answerAndClose, identityVerifier, ownHeaders } from '@wharfie/shared';
 import { AppModule } from './app.module.js';
 import { recordWhenOver } from './http/access-log.js';
 import { beginExchange, exchangeOf } from './http/exchange.js';
@@ -50,7 +49,7 @@ export async function createApp(
       });
       server.on('clientError', refuseConnection);
       server.on('connect', (_request, socket) => {
-        sayLast(socket, new OciError('UNSUPPORTED', 'this is a registry, not a way to other hosts'));
+        answerAndClose(socket, new OciError('UNSUPPORTED', 'this is a registry, not a way to other hosts'));
       });
       server.setTimeout(idleTimeout);
       return server;
@@ -90,19 +89,5 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? 'REQUEST_TIMEOUT'
         : 'BAD_REQUEST';
-  sayLast(socket, new OciError(problem, 'this is not an HTTP/1.1 request that the registry understands'));
-}
-
-function sayLast(socket: Duplex, error: OciError): void {
-  const id = randomUUID();
-  answerAndClose(socket, error, id, ownHeaders(id));
-}
-
-/** Headers that every answer carries. */
-function ownHeaders(requestId: string): Record<string, string> {
-  return {
-    'Docker-Distribution-API-Version': 'registry/2.0',
-    'X-Content-Type-Options': 'nosniff',
-    'X-Request-Id': requestId,
-  };
+  answerAndClose(socket, new OciError(problem, 'this is not an HTTP/1.1 request that the registry understands'));
 }

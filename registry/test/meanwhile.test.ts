@@ -8,6 +8,7 @@ import {
   revisionLink,
   revisionPath,
   tagLinks,
+  tagPath,
   tagsPath,
 } from '../src/domain/layout.js';
 import { MemoryDriver } from '../src/storage/memory.js';
@@ -52,17 +53,13 @@ async function start(storage = new Eventful()) {
   return { storage, call: client(registry, 'a', 'b') };
 }
 
-function tagFolder(tag: string): string {
-  return `docker/registry/v2/repositories/a/_manifests/tags/${tag}`;
-}
-
 describe('at the same moment', () => {
   it('the deletion of a manifest takes no tag that a push moves away from it', async () => {
     const { storage, call } = await start();
     const [old, next] = [await imageManifest(call, 'a'), await imageManifest(call, 'a')];
     await putManifest(call, 'a', 'latest', old);
     const push = () => putManifest(call, 'a', 'latest', next);
-    storage.beforeDelete = { path: tagFolder('latest'), action: push };
+    storage.beforeDelete = { path: tagPath('a', 'latest'), action: push };
     expect((await call('DELETE', `/v2/a/manifests/${sha256(old)}`)).status).toBe(202);
     expect(await (await call('GET', '/v2/a/manifests/latest')).text()).toBe(next);
   });

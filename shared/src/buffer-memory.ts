@@ -16,11 +16,12 @@ let budget = least;
 let most = 0;
 
 /**
- * To be told of each buffer of a body that passes, and of its bytes. V8 begins a collection by the size of its own heap, and a Buffer there is
- * small: the 64 KiB that it holds lie outside, so that some hundred megabytes of dead ones gather while gigabytes stream.
- * A minor collection every few megabytes costs about a hundredth of the time and keeps the process small. Buffers that
- * live through two of them count as old, so the more are on their way at a time the rarer they must be; and where the
- * other side is slow, the old ones that died are freed by a whole one, once they may be as many as those that live.
+ * To be told of each buffer of a body that passes, and of its bytes. V8 begins a collection by the size of its own heap,
+ * and a Buffer there is small: the 64 KiB that it holds lie outside, so that some hundred megabytes of dead ones gather
+ * while gigabytes stream. A minor collection every few megabytes costs about a hundredth of the time and keeps the process
+ * small. Buffers that live through two of them count as old, so the more are on their way at a time the rarer they must be;
+ * and where the other side is slow, the old ones that died are freed by a whole one, once they may be as many as those that
+ * live.
  */
 export function buffersPassed(bytes: number): void {
   passed += bytes + perBuffer;

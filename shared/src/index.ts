@@ -14,6 +14,7 @@ export * from './logger.js';
 export * from './media-types.js';
 export * from './metrics.js';
 export * from './oci-error.js';
+export * from './own-headers.js';
 export * from './password-cost.js';
 export * from './permission.js';
 export * from './query.js';

@@ -1,20 +1,18 @@
+import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { errorEnvelope, type OciError } from './oci-error.js';
+import { ownHeaders } from './own-headers.js';
 
 /** How long a connection that was refused stays readable, in milliseconds. */
 const patience = 1_000;
 
 /** Answers, in the specification's form, what was no HTTP request and so has no response to write to; then closes. */
-export function answerAndClose(
-  socket: Duplex,
-  error: OciError,
-  requestId: string,
-  own: Readonly<Record<string, string>>,
-): void {
+export function answerAndClose(socket: Duplex, error: OciError): void {
+  const requestId = randomUUID();
   const body = JSON.stringify(errorEnvelope(error, requestId));
   const headers = {
-    ...own,
+    ...ownHeaders(requestId),
     ...error.headers,
     'Content-Type': 'application/json',
     'Content-Length': String(Buffer.byteLength(body)),

@@ -49,12 +49,13 @@ export function revoke(text: string, who: string, action: Action, pattern: strin
 export function otherwiseGiven(policy: Policy, who: string, action: Action, pattern: string): string | undefined {
   for (const { patterns, audiences } of policy.rules) {
     if (!patterns.some(({ text }) => text === pattern)) continue;
-    const given = allowing[action].find((list) => audiences.get(list)?.who.some(({ text }) => text === who));
-    const line = given && audiences.get(given)?.who.find(({ text }) => text === who)?.line;
-    if (line === undefined) continue;
-    const on = `line ${line} gives ${given} to ${who} on`;
+    const [given] = allowing[action].flatMap((list) =>
+      (audiences.get(list)?.who ?? []).filter(({ text }) => text === who).map(({ line }) => ({ list, line })),
+    );
+    if (!given) continue;
+    const on = `line ${given.line} gives ${given.list} to ${who} on`;
     if (patterns.length > 1) return `${on} ${patterns.map(({ text }) => text).join(' and ')} together: edit that line`;
-    const command = `wharfie access revoke ${shellWord(who)} ${given} ${shellWord(pattern)}`;
+    const command = `wharfie access revoke ${shellWord(who)} ${given.list} ${shellWord(pattern)}`;
     return `${on} ${pattern}, and that includes ${action}: run \`${command}\``;
   }
   return undefined;

@@ -1,10 +1,9 @@
-import { hasBody, OciError, parseQuery, type Access } from '@wharfie/shared';
+import { type Access, hasBody, OciError, ownHeaders, parseQuery } from '@wharfie/shared';
 import type { IncomingMessage } from 'node:http';
 import { allowsAnonymous, type Asker } from '../access/decide.js';
 import type { Policy } from '../access/policy.js';
 import { basicAsker, noteLogin, wrongCredentials, type Passwords } from '../authenticate.js';
 import type { Exchange } from '../exchange.js';
-import { ownHeaders } from '../headers.js';
 import { tokenLifetime, type ClientTokens } from './client-tokens.js';
 import { grant, parseScopes } from './scope.js';
 

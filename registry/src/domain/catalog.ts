@@ -2,13 +2,11 @@ import { isRepositoryName, type Page } from '@wharfie/shared';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { manifestsFolder, repositoriesPath } from './layout.js';
 import { listAll } from './list-all.js';
-import { mapOrdered } from './map-limited.js';
+import { concurrency, mapOrdered } from './map-limited.js';
 
 /** Entries of a page when the client does not say, and the most that it gets. */
 const defaultSize = 100;
 const maxSize = 1000;
-/** Calls to the storage that one request has under way at most. */
-const concurrency = 16;
 /** Names that one call to the storage fetches. */
 const batch = 1000;
 

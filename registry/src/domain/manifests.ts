@@ -7,14 +7,12 @@ import type { Blobs } from './blobs.js';
 import { blobPath, parseLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
 import type { Manifest } from './manifest.js';
 import { describeStored, parseManifest } from './manifest.js';
-import { mapLimited } from './map-limited.js';
+import { concurrency, mapLimited } from './map-limited.js';
 import { missingAs } from './missing.js';
 import type { Referrers } from './referrers.js';
 import { referrerEntry, referrerOf } from './referrers.js';
 import type { Tags } from './tags.js';
 
-/** Calls to the storage that one request has under way at most. */
-const concurrency = 16;
 /** How often a manifest is written again that others delete at the same moment. */
 const mostRepeats = 5;
 /** Digests that a refusal names, which is enough to know what went wrong. */
@@ -114,12 +112,11 @@ export class Manifests {
     // To its end, also when the client leaves.
     const { signal: own } = new AbortController();
     if (found?.subject) await this.referrers.remove(repository, found.subject, digest, own);
-    const link = revisionLinkPath(repository, digest);
     // Before its tags: whoever pushes them at the same moment finds it gone, and writes all anew.
     let deleted = await this.storage
-      .delete(revisionPath(repository, digest), own, [link])
+      .delete(revisionPath(repository, digest), own, [revisionLinkPath(repository, digest)])
       .then(() => true, missingAs(false));
-    const isBack = () => this.storage.get(link, own).then(() => true, missingAs(false));
+    const isBack = () => this.#isLinked(repository, digest, own);
     await mapLimited(this.tags.all(repository, '', 1000, own), concurrency, async (tag) => {
       if (await this.tags.deleteFrom(repository, tag, digest, isBack, own)) deleted = true;
     });
@@ -131,14 +128,16 @@ export class Manifests {
    * may have deleted this one, or the one that a tag named before, at the same moment.
    */
   async #stands(repository: string, tags: readonly string[], digest: Digest, signal: AbortSignal): Promise<boolean> {
-    let stands = true;
-    const check = async (call: Promise<unknown>): Promise<void> => {
-      if ((await call) === undefined) stands = false;
-    };
-    if (tags.length > 0)
-      await check(this.storage.get(revisionLinkPath(repository, digest), signal).catch(missingAs(undefined)));
-    await mapLimited(tags, concurrency, (tag) => check(this.tags.find(repository, tag, signal)));
+    let stands = tags.length === 0 || (await this.#isLinked(repository, digest, signal));
+    await mapLimited(tags, concurrency, async (tag) => {
+      if ((await this.tags.find(repository, tag, signal)) === undefined) stands = false;
+    });
     return stands;
+  }
+
+  /** Whether the repository links a manifest now: unlike a `stat`, this reads the newest copy. */
+  #isLinked(repository: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    return this.storage.get(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false));
   }
 
   /** A manifest that this repository links. */

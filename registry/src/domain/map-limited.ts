@@ -1,3 +1,6 @@
+/** Calls to the storage that one request has under way at most. */
+export const concurrency = 16;
+
 /** Calls `action` for every item, at most `limit` at a time; after a failure it begins no more, and throws the first one. */
 export async function mapLimited<T>(
   items: Iterable<T> | AsyncIterable<T>,

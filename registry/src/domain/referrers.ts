@@ -6,7 +6,7 @@ import { blobPath, referrerPath, referrersPath, referrersTag, revisionLinkPath }
 import { listAll } from './list-all.js';
 import type { Manifest } from './manifest.js';
 import { maxManifestSize, parseManifest } from './manifest.js';
-import { mapOrdered } from './map-limited.js';
+import { concurrency, mapOrdered } from './map-limited.js';
 import { missingAs } from './missing.js';
 import type { Tags } from './tags.js';
 
@@ -15,8 +15,6 @@ const maxEntries = 500;
 const maxBytes = 3 * 1024 * 1024;
 /** What one page looks at: others may be of another type, or no referrers. */
 const mostLooked = 1000;
-/** Calls to the storage that one request has under way at most. */
-const concurrency = 16;
 
 /** An entry of the list. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers */
 export interface Referrer {
@@ -68,8 +66,10 @@ export class Referrers {
     let before: Digest | undefined;
     const candidates = this.#candidates(repository, subject, last, signal);
     const read = async ({ digest, isStored }: Candidate) => {
-      const find = isStored ? this.#fromEntry : this.#fromManifest;
-      return { digest, referrer: await find.call(this, repository, subject, digest, signal) };
+      const referrer = isStored
+        ? await this.#fromEntry(repository, subject, digest, signal)
+        : await this.#fromManifest(repository, subject, digest, signal);
+      return { digest, referrer };
     };
     for await (const { digest, referrer } of mapOrdered(candidates, Math.min(size + 1, concurrency), read)) {
       if (looked === mostLooked && before) return { referrers, next: before };

@@ -1,6 +1,6 @@
 import type { Digest, Page } from '@wharfie/shared';
 import { OciError, isTag } from '@wharfie/shared';
-import type { StorageDriver } from '../storage/storage-driver.js';
+import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
 import { manifestsPath, parseLink, tagLinkPath, tagLinks, tagPath, tagsPath } from './layout.js';
 import { listAll } from './list-all.js';
 import { missingAs } from './missing.js';
@@ -27,9 +27,8 @@ export class Tags {
   /** Removes the tag alone. @throws OciError MANIFEST_UNKNOWN */
   async delete(repository: string, tag: string, signal: AbortSignal): Promise<void> {
     const digest = await this.find(repository, tag, signal);
-    const links = digest ? tagLinks(repository, tag, digest).map(({ path }) => path) : [];
-    const found = await this.storage.delete(tagPath(repository, tag), signal, links).then(() => true, missingAs(false));
-    if (!found) throw new OciError('MANIFEST_UNKNOWN', `${repository} has no tag ${tag}`, { tag });
+    if (!(await this.#remove(repository, tag, digest, signal)))
+      throw new OciError('MANIFEST_UNKNOWN', `${repository} has no tag ${tag}`, { tag });
   }
 
   /**
@@ -46,8 +45,18 @@ export class Tags {
     const path = tagLinkPath(repository, tag);
     const content = await this.storage.get(path, signal).catch(missingAs(undefined));
     if (!content || parseLink(content) !== digest || (await isBack())) return false;
-    const links = tagLinks(repository, tag, digest).map((link) => link.path);
-    const only = { path, content };
+    return this.#remove(repository, tag, digest, signal, { path, content });
+  }
+
+  /** Removes a tag that names `digest`, as far as is known; returns whether it was there. */
+  #remove(
+    repository: string,
+    tag: string,
+    digest: Digest | undefined,
+    signal: AbortSignal,
+    only?: SmallObject,
+  ): Promise<boolean> {
+    const links = digest ? tagLinks(repository, tag, digest).map(({ path }) => path) : [];
     return this.storage.delete(tagPath(repository, tag), signal, links, only).then(() => true, missingAs(false));
   }
 

@@ -88,7 +88,7 @@ export class BlobsController {
     const source = request.method === 'HEAD' ? undefined : await body.open();
     reply.hijack();
     response.strictContentLength = true;
-    response.writeHead(ranges ? 206 : 200, { ...headers, ...body.headers });
+    response.writeHead(ranges ? 206 : 200, { ...headers, ...body.headers, 'Content-Length': body.length });
     if (!source) {
       response.end();
       return;

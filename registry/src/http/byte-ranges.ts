@@ -4,7 +4,8 @@ import type { ByteRange } from '@wharfie/shared';
 
 /** A body that is the whole of something, a part of it, or several. */
 export interface RangeBody {
-  headers: Record<string, string | number>;
+  /** Without Content-Length. */
+  headers: Record<string, string>;
   /** In bytes. */
   length: number;
   open(): Promise<Readable>;
@@ -20,14 +21,12 @@ export function byteRanges(
   contentType: string,
   read: (range?: ByteRange) => Promise<Readable>,
 ): RangeBody {
-  if (!ranges)
-    return { headers: { 'Content-Type': contentType, 'Content-Length': size }, length: size, open: () => read() };
+  if (!ranges) return { headers: { 'Content-Type': contentType }, length: size, open: () => read() };
   const [only, ...others] = ranges;
   if (only && others.length === 0) {
     return {
       headers: {
         'Content-Type': contentType,
-        'Content-Length': length(only),
         'Content-Range': contentRange(only, size),
       },
       length: length(only),
@@ -49,7 +48,7 @@ export function byteRanges(
     yield Buffer.from(end);
   }
   return {
-    headers: { 'Content-Type': `multipart/byteranges; boundary=${boundary}`, 'Content-Length': total },
+    headers: { 'Content-Type': `multipart/byteranges; boundary=${boundary}` },
     length: total,
     open: () => Promise.resolve(Readable.from(body(), { objectMode: false })),
   };

@@ -42,7 +42,7 @@ const tasks = {
 
   /**
    * Removes a file or a tree at one stroke: it is gone before its parts are.
-   * @param {{ path: string, holding: SmallFile | undefined, temporary: string }} work `holding`: as long as this file in it is so
+   * @param {{ path: string, holding?: SmallFile | undefined, temporary: string }} work `holding`: as long as this file in it is so
    */
   async remove({ path, holding, temporary }) {
     if (holding && !fs.readFileSync(holding.target).equals(holding.content)) {

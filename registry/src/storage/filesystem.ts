@@ -221,7 +221,7 @@ export class FilesystemDriver implements StorageDriver {
   cancelUpload(upload: string, signal: AbortSignal): Promise<void> {
     return guarded(upload, async () => {
       signal.throwIfAborted();
-      await this.#change('remove', { path: this.#upload(upload), holding: undefined, temporary: this.#temporary });
+      await this.#change('remove', { path: this.#upload(upload), temporary: this.#temporary });
     });
   }
 
