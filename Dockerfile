@@ -30,7 +30,7 @@ RUN install -d -o node -g node -m 700 /data /secret && ln -s /app/proxy/bin/whar
 COPY scripts/healthcheck.mjs ./
 # As in scripts/node.env.
 ENV NODE_ENV=production \
-  NODE_OPTIONS="--max-semi-space-size=1 --v8-pool-size=1 --disable-warning=DEP0060" \
+  NODE_OPTIONS="--max-semi-space-size=4 --v8-pool-size=1 --disable-warning=DEP0060" \
   MALLOC_ARENA_MAX=1 \
   MALLOC_TRIM_THRESHOLD_=131072 \
   WHARFIE_DATA=/data

@@ -1,5 +1,4 @@
 import {
-  buffersPassed,
   drain,
   fileHeader,
   type HandedFiles,
@@ -7,13 +6,14 @@ import {
   type Logger,
   OciError,
   ownHeaders,
+  passOn,
+  writeAndFree,
 } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
 import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Stream } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import { TLSSocket } from 'node:tls';
 import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
 import { requestHeaders, responseHeaders } from './headers.js';
@@ -150,24 +150,21 @@ export class Forwarder {
     // A registry that answers before it has read everything will not read the rest.
     const early = bodyOutstanding(exchange);
     writeHead(attempt, answer, { more: early ? ['Connection', 'close'] : [] });
-    answer.on('data', (chunk: Buffer) => {
-      exchange.bytesOut += chunk.length;
-      buffersPassed(chunk.length);
-    });
-    // Not a pipeline, which makes an AbortController and its error for every request.
-    answer.pipe(response, { end: !early });
     try {
-      await finished(answer);
+      await passOn(answer, response, (bytes) => {
+        exchange.bytesOut += bytes;
+      });
     } catch (error) {
       if (!clientLeft(exchange)) this.log.warn({ requestId: id, err: error }, 'the registry broke off an answer');
       resetClient(exchange);
       sent?.destroy();
       return;
     }
-    if (!early) return;
-    attempt.bodyDropped = true;
-    sent?.destroy();
-    await drain(request);
+    if (early) {
+      attempt.bodyDropped = true;
+      sent?.destroy();
+      await drain(request);
+    }
     response.end();
   }
 
@@ -276,7 +273,7 @@ function bodyOnceConnected(attempt: Attempt): Stream {
       const begin = () => {
         attempt.bodyBegun = true;
         // Not before: whoever listens for data makes it flow.
-        passOn(attempt, sent);
+        passRequestOn(attempt, sent);
       };
       if (socket.connecting) socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', begin);
       else begin();
@@ -287,23 +284,25 @@ function bodyOnceConnected(attempt: Attempt): Stream {
 }
 
 /** Passes a body on. Small pieces that come together go on as one: each costs either service a hundred times its bytes. */
-function passOn(attempt: Attempt, sent: NodeJS.WritableStream): void {
+function passRequestOn(attempt: Attempt, sent: NodeJS.WritableStream): void {
   const { exchange } = attempt;
   const { request } = exchange;
   let gathered: Buffer[] = [];
   const send = (bytes: Buffer): void => {
-    if (!attempt.bodyDropped && !attempt.sent?.destroyed && !sent.write(bytes)) request.pause();
+    if (!attempt.bodyDropped && !attempt.sent?.destroyed && !writeAndFree(sent, bytes)) request.pause();
   };
   const flush = (): void => {
+    if (gathered.length === 0) return;
     const bytes = Buffer.concat(gathered);
     gathered = [];
-    if (bytes.length > 0) send(bytes);
+    send(bytes);
   };
   request.on('data', (chunk: Buffer) => {
     exchange.bytesIn += chunk.length;
-    buffersPassed(chunk.length);
-    if (gathered.length === 0 && chunk.length >= smallPiece) send(chunk);
-    else if (gathered.push(chunk) === 1) setImmediate(flush);
+    if (chunk.length >= smallPiece) {
+      flush();
+      send(chunk);
+    } else if (gathered.push(chunk) === 1) setImmediate(flush);
     else if (gathered.length === mostGathered) flush();
   });
   request.once('end', () => {

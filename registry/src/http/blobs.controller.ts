@@ -1,6 +1,5 @@
-import { pipeline } from 'node:stream/promises';
 import { Controller, Delete, Get, Head, Inject, Res } from '@nestjs/common';
-import { HandedFiles, OciError, buffersPassed, fileHeader, parseRange } from '@wharfie/shared';
+import { HandedFiles, OciError, fileHeader, parseRange, passOn } from '@wharfie/shared';
 import type { ByteRange } from '@wharfie/shared';
 import type { FastifyReply } from 'fastify';
 import { Blobs } from '../domain/blobs.js';
@@ -94,11 +93,9 @@ export class BlobsController {
       return;
     }
     let left = body.length;
-    source.on('data', (chunk: Buffer) => {
-      left -= chunk.length;
-      buffersPassed(chunk.length);
+    await passOn(source, response, (bytes) => {
+      left -= bytes;
     });
-    await pipeline(source, response, { end: false });
     // Resets the connection: never a short answer that looks whole.
     if (left > 0) throw new StorageUnavailable(`${digest} lacks its last ${left} bytes`);
     response.end();

@@ -1,5 +1,6 @@
+import { on } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { OciError, buffersPassed } from '@wharfie/shared';
+import { OciError, freeBuffer } from '@wharfie/shared';
 
 /** All bodies that are being read together, in bytes, and those of one account: their ends may be long in coming. */
 const mostOfAll = 128 * 1024 * 1024;
@@ -23,6 +24,7 @@ export async function readBody(request: IncomingMessage, limit: number, account:
       if (size + chunk.length > most) throw tooLarge(limit);
       reserve(account, chunk.length);
       size += chunk.copy(body, size);
+      freeBuffer(chunk);
     }
     return size === most ? body : Buffer.from(body.subarray(0, size));
   } finally {
@@ -44,12 +46,18 @@ function release(account: string, bytes: number): void {
   ofAll -= bytes;
 }
 
-/** The pieces of a body. Unlike the request itself, it leaves the connection open when its reader stops early. */
+/**
+ * The pieces of a body, each as it came: the request's own iterator would join those that wait. It leaves the connection
+ * open when its reader stops early.
+ */
 export async function* keptOpen(request: IncomingMessage): AsyncGenerator<Buffer> {
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    buffersPassed(chunk.length);
-    yield chunk;
+  const pieces = on(request, 'data', { close: ['end', 'close'], highWaterMark: 1 }) as AsyncIterable<[Buffer]>;
+  try {
+    if (!request.destroyed) for await (const [piece] of pieces) yield piece;
+  } finally {
+    request.pause();
   }
+  if (!request.readableEnded) throw new Error('the client left');
 }
 
 function tooMany(): OciError {

@@ -1,3 +1,4 @@
+import { freeBuffer } from '@wharfie/shared';
 import type { ByteSource } from './storage-driver.js';
 
 /** A source that is taken in portions. When it fails, what came before stays usable: the failure is kept beside it. */
@@ -36,6 +37,7 @@ export class Intake {
       if (needed > gathered.length) gathered = Buffer.concat([gathered], Math.max(2 * gathered.length, needed));
       gathered.set(chunk, size);
       size = needed;
+      freeBuffer(chunk);
     }
     return gathered.subarray(0, size);
   }

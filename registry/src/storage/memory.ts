@@ -170,6 +170,7 @@ async function attempt<T>(signal: AbortSignal, action: () => T): Promise<T> {
   return action();
 }
 
+/** A copy: whoever reads may free what it is given. */
 function stream(content: Buffer, signal: AbortSignal): Readable {
-  return Readable.from(content.length > 0 ? [content] : [], { objectMode: false, signal });
+  return Readable.from(content.length > 0 ? [Buffer.from(content)] : [], { objectMode: false, signal });
 }

@@ -24,7 +24,7 @@ export interface StoredFile extends ObjectInfo {
   inode: string;
 }
 
-/** What is written piece by piece: a request's body, or any other source of bytes. */
+/** What is written piece by piece: a request's body, or any other source of bytes. Whoever takes a piece may free it. */
 export type ByteSource = AsyncIterable<Uint8Array>;
 
 /**
@@ -52,7 +52,7 @@ export interface StorageDriver {
 
   /**
    * The bytes of an object, or of a part that lies within it. The stream fails when bytes are missing; whoever opens it
-   * reads it to its end or destroys it.
+   * reads it to its end or destroys it, and may free its pieces.
    * @throws PathNotFound
    */
   read(path: string, part: Part | undefined, signal: AbortSignal): Promise<Readable>;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { giveBack, takeBuffer } from '@wharfie/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { writeInto } from './write-file.js';
@@ -42,12 +43,19 @@ describe('writing a source into a file', () => {
     expect(odd).toContain(takeBuffer());
   });
 
+  test('frees the pieces that it has taken', async () => {
+    const piece = Buffer.allocUnsafeSlow(65_536);
+    await writeInto(path, 'wx', 0, Readable.from([piece]));
+    expect(piece.length).toBe(0);
+  });
+
   test('fails as the system does where there is no such file', async () => {
     await expect(writeInto(path, 'r+', 0, inPieces(Buffer.from('x'), 1))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
 
+/** Copies, as whoever takes a piece may free it. */
 // eslint-disable-next-line @typescript-eslint/require-await -- an async source of what is there
 async function* inPieces(content: Buffer, size: number): AsyncGenerator<Uint8Array> {
-  for (let start = 0; start < content.length; start += size) yield content.subarray(start, start + size);
+  for (let start = 0; start < content.length; start += size) yield Buffer.from(content.subarray(start, start + size));
 }
