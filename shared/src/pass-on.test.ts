@@ -75,6 +75,14 @@ describe('passOn', () => {
     await expect(passOn(broken, new PassThrough(), () => undefined)).rejects.toThrow('broken');
   });
 
+  it('fails when the other side refuses a piece', async () => {
+    const to = new Writable();
+    to.write = () => {
+      throw new Error('too long');
+    };
+    await expect(passOn(Readable.from(pieces(), { objectMode: false }), to, () => undefined)).rejects.toThrow('long');
+  });
+
   it('fails when its source is closed early', async () => {
     const from = new Readable({ read: () => undefined });
     setImmediate(() => from.destroy());

@@ -15,12 +15,17 @@ export function writeAndFree(to: NodeJS.WritableStream, bytes: Buffer): boolean 
  * Passes on a body whose pieces nobody else holds. Resolves at its end, and leaves `to` open. A pipeline would make an
  * AbortController and its error each time, and wait until `from` is closed.
  * @param seen is told how many bytes a piece has
- * @throws what `from` fails with; also when either is closed before
+ * @throws what `from` or the writing fails with; also when either is closed before
  */
 export function passOn(from: Readable, to: Writable, seen: (bytes: number) => void): Promise<void> {
   from.on('data', (piece: Buffer) => {
     seen(piece.length);
-    if (!writeAndFree(to, piece)) from.pause();
+    try {
+      if (!writeAndFree(to, piece)) from.pause();
+    } catch (error) {
+      // Such as more bytes than the head of the answer has promised.
+      from.destroy(error as Error);
+    }
   });
   to.on('drain', () => from.resume()).once('close', () => from.destroy());
   if (to.destroyed) from.destroy();

@@ -55,7 +55,9 @@ export async function* keptOpen(request: IncomingMessage): AsyncGenerator<Buffer
   try {
     if (!request.destroyed) for await (const [piece] of pieces) yield piece;
   } finally {
-    request.pause();
+    // Somebody may be draining the rest already.
+    if (request.listenerCount('data') > 0) request.resume();
+    else request.pause();
   }
   if (!request.readableEnded) throw new Error('the client left');
 }
