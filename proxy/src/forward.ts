@@ -220,7 +220,7 @@ export class Forwarder {
     const { request, response } = exchange;
     const refused = isUnreachable(error);
     if (refused) this.upstreams.refused(upstream, error);
-    // And has no body, which could not be sent twice.
+    // Nor do these have a body (`checkFraming`), which could not be sent twice.
     const changesNothing = request.method === 'GET' || request.method === 'HEAD';
     if (
       (!attempt.bodyBegun && this.upstreams.mayTryAnother(error, number)) ||

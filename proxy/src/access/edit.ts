@@ -49,9 +49,9 @@ export function revoke(text: string, who: string, action: Action, pattern: strin
 export function otherwiseGiven(policy: Policy, who: string, action: Action, pattern: string): string | undefined {
   for (const { patterns, audiences } of policy.rules) {
     if (!patterns.some(({ text }) => text === pattern)) continue;
-    const [given] = allowing[action].flatMap((list) =>
-      (audiences.get(list)?.who ?? []).filter(({ text }) => text === who).map(({ line }) => ({ list, line })),
-    );
+    const given = allowing[action]
+      .flatMap((list) => (audiences.get(list)?.who ?? []).map(({ text, line }) => ({ list, text, line })))
+      .find(({ text }) => text === who);
     if (!given) continue;
     const on = `line ${given.line} gives ${given.list} to ${who} on`;
     if (patterns.length > 1) return `${on} ${patterns.map(({ text }) => text).join(' and ')} together: edit that line`;

@@ -51,9 +51,11 @@ function release(account: string, bytes: number): void {
  * open when its reader stops early.
  */
 export async function* keptOpen(request: IncomingMessage): AsyncGenerator<Buffer> {
-  const pieces = on(request, 'data', { close: ['end', 'close'], highWaterMark: 1 }) as AsyncIterable<[Buffer]>;
   try {
-    if (!request.destroyed) for await (const [piece] of pieces) yield piece;
+    if (!request.destroyed) {
+      const pieces = on(request, 'data', { close: ['end', 'close'], highWaterMark: 1 }) as AsyncIterable<[Buffer]>;
+      for await (const [piece] of pieces) yield piece;
+    }
   } finally {
     // Somebody may be draining the rest already.
     if (request.listenerCount('data') > 0) request.resume();

@@ -7,7 +7,10 @@ import { InvalidOffset, InvalidPath, PathNotFound } from '../storage-driver.js';
 
 const signal = new AbortController().signal;
 
-/** A source of copies of the given pieces, as whoever takes one may free it; a function among them is called when it is reached, and may throw or wait. */
+/**
+ * A source of copies of the given pieces, as whoever takes one may free it; a function among them is called when it is
+ * reached, and may throw or wait.
+ */
 export async function* pieces(
   ...parts: (string | Uint8Array | (() => unknown))[]
 ): ByteSource & AsyncGenerator<Uint8Array> {
