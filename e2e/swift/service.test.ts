@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { registrySettings } from '../../registry/src/settings.js';
 import { openSwift } from '../../registry/src/storage/swift/open.js';
-import { serve } from '../../registry/src/storage/swift/testing.js';
+import { serve } from '../../registry/src/storage/testing/serve.js';
 import { Distribution } from '../harness/distribution.js';
 import { blobsOf, writeLayout } from '../harness/oci-layout.js';
 import { describeWith } from '../harness/requirements.js';

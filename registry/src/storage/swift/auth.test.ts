@@ -4,7 +4,7 @@ import { loginV1 } from './auth-v1.js';
 import { loginV2 } from './auth-v2.js';
 import { loginV3 } from './auth-v3.js';
 import { SwiftRefused, SwiftUnreachable } from './session.js';
-import { serve, type Reply, type Seen } from './testing.js';
+import { serve, type Reply, type Seen } from '../testing/serve.js';
 
 const dispatcher = new Agent();
 const signal = new AbortController().signal;

@@ -8,7 +8,7 @@ import { SwiftClient } from './client.js';
 import { SwiftDriver } from './driver.js';
 import { md5 } from './large-object.js';
 import { NoEndpoint, SwiftRefused, type Session } from './session.js';
-import { serve, type Reply, type Seen } from './testing.js';
+import { serve, type Reply, type Seen } from '../testing/serve.js';
 
 const signal = new AbortController().signal;
 /** Of a token, in seconds. */

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import { SwiftClient } from './client.js';
 import { getSmall, getWhole, head } from './objects.js';
-import { serve, type Reply } from './testing.js';
+import { serve, type Reply } from '../testing/serve.js';
 
 const signal = new AbortController().signal;
 

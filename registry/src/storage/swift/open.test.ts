@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { registrySettings } from '../../settings.js';
 import { openSwift } from './open.js';
-import { serve, type Reply, type Seen } from './testing.js';
+import { serve, type Reply, type Seen } from '../testing/serve.js';
 
 const account = { OS_CONTAINER: 'docker', OS_USERNAME: 'me', OS_PASSWORD: 'secret', WHARFIE_STORAGE: 'swift' };
 
