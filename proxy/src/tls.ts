@@ -67,12 +67,13 @@ export function followTls(
 }
 
 async function readPem(variable: string, path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
     const { code = 'unknown' } = error as NodeJS.ErrnoException;
     throw new SettingsError(variable, `${path} cannot be read (${code}): name a file that this user may read`);
-  }
+  });
+  // Node would take one without a certificate or a key for a choice, and serve nobody.
+  if (text === '') throw new SettingsError(variable, `${path} is empty: it must be PEM`);
+  return text;
 }
 
 function textOf({ cert, key }: Certificate): string {

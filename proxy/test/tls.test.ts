@@ -68,6 +68,9 @@ describe.skipIf(spawnSync('openssl', ['version']).status !== 0)('TLS', () => {
     await cp(second.cert, first.cert);
     await logged('cannot be used together');
     expect(await shownBy(server)).toBe('first');
+    await writeFile(first.key, '');
+    await logged('is empty');
+    expect(await shownBy(server)).toBe('first');
     await cp(second.key, first.key);
     await logged('the renewed TLS certificate is in use');
     expect(await shownBy(server)).toBe('second');
@@ -76,6 +79,8 @@ describe.skipIf(spawnSync('openssl', ['version']).status !== 0)('TLS', () => {
   test.each([
     ['a missing file', async ({ cert }: TlsFiles) => rm(cert), /^WHARFIE_TLS_CERT: .*cannot be read \(ENOENT\)/],
     ['a missing key', async ({ key }: TlsFiles) => rm(key), /^WHARFIE_TLS_KEY: .*cannot be read \(ENOENT\)/],
+    ['an empty file', async ({ cert }: TlsFiles) => writeFile(cert, ''), /^WHARFIE_TLS_CERT: .*is empty/],
+    ['an empty key', async ({ key }: TlsFiles) => writeFile(key, ''), /^WHARFIE_TLS_KEY: .*is empty/],
     ['what is no PEM', async ({ cert }: TlsFiles) => writeFile(cert, 'hello'), /^WHARFIE_TLS_CERT: .*used together/],
   ])('refuses %s', async (_, spoil, message) => {
     const files = await certificateFor('x');

@@ -28,4 +28,5 @@ export * from './secret.js';
 export * from './settings.js';
 export * from './settings-error.js';
 export * from './swift-settings.js';
+export * from './threads.js';
 export * from './unknown-variables.js';

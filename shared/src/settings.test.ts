@@ -61,6 +61,8 @@ describe('settings', () => {
     });
     expect(read({ REGISTRY_STORAGE_SWIFT_PASSWORD_FILE: file }).settings.osPassword).toBe('two words');
     expect(read({ OS_PASSWORD: 'mine', OS_PASSWORD_FILE: file }).settings.osPassword).toBe('mine');
+    await writeFile(file, '\n');
+    expect(refusal({ OS_PASSWORD_FILE: file }).message).toMatch(/^OS_PASSWORD_FILE: .*password is empty/);
     await rm(folder, { recursive: true });
 
     const gone = refusal({ OS_PASSWORD_FILE: file });
@@ -126,6 +128,7 @@ describe('settings', () => {
     ['WHARFIE_LOG_FORMAT', 'xml'],
     ['WHARFIE_PUBLIC_URL', 'ftp://example.org'],
     ['WHARFIE_PUBLIC_URL', 'https://user:password@example.org'],
+    ['OS_AUTH_URL', 'https://user:password@example.org/v3'],
     ['WHARFIE_ADMIN_USER', 'a:b'],
     ['WHARFIE_STORAGE_PREFIX', '..'],
     ['WHARFIE_STORAGE_PREFIX', 'ü'.repeat(201)],

@@ -7,7 +7,7 @@ import type { ListenAddress } from './listen-address.js';
 import { formatListenAddress, parseListenAddress } from './listen-address.js';
 import { leastCost, mostCost } from './password-cost.js';
 import { SettingsError } from './settings-error.js';
-import { swiftTable } from './swift-settings.js';
+import { swiftTable, withoutLogin } from './swift-settings.js';
 
 /**
  * One setting: the variables that give it (the first wins), its default, and what it is for. What is secret may also come in
@@ -256,7 +256,7 @@ export function settingsTable(environment: Environment) {
       schema: z
         .url({ protocol: /^https?$/, error: 'must be an http or https address' })
         .regex(/^[^?#]*$/, 'must not have a query or a fragment')
-        .regex(/^\w+:\/\/[^/@]*(\/|$)/, 'must be without a user and a password')
+        .regex(withoutLogin, 'must be without a user and a password')
         // As headers can hold it: other letters and quotes are encoded, `.` and `..` are gone.
         .transform((text) => new URL(text).href)
         .pipe(
@@ -316,14 +316,20 @@ function defaultOf({ fallback }: Setting<unknown>): string | undefined {
   return typeof fallback === 'function' ? fallback() : fallback;
 }
 
-/** @throws SettingsError when the variable names a file that cannot be read */
+/** @throws SettingsError when the variable names a file that cannot be read, or holds nothing */
 function valueOf(variable: string, { variables }: Setting<unknown>, environment: Environment): string | undefined {
   const value = environment[variable];
   if (variables.includes(variable) || value === undefined) return value;
+  const content = contentOf(variable, value);
+  if (content === '') throw new SettingsError(variable, `${value} is empty`);
+  return content;
+}
+
+function contentOf(variable: string, file: string): string {
   try {
-    return readFileSync(value, 'utf8').replace(/\r?\n$/, '');
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-    throw new SettingsError(variable, `${value} cannot be read (${reason}): name a file that this user may read`);
+    throw new SettingsError(variable, `${file} cannot be read (${reason}): name a file that this user may read`);
   }
 }

@@ -2,8 +2,11 @@ import { z } from 'zod';
 import type { Setting } from './settings.js';
 
 const text = z.string().optional();
+/** A password in an address would be shown wherever that is. */
+export const withoutLogin = /^\w+:\/\/[^/?#@]*([/?#]|$)/;
 const address = z
   .url({ protocol: /^https?$/, error: 'must be an http or https address' })
+  .regex(withoutLogin, 'must be without a user and a password')
   .optional()
   .describe('an http or https address');
 /** URLs fold `.` and `..`, which would lead out of the container. */

@@ -56,6 +56,7 @@ describe('parsePolicy', () => {
     ['one name instead of a list', rule('repositories: a\npull: bob'), 3, 'must be a list'],
     ['a mapping instead of a name', rule('repositories: a\npull:\n  - bob: x'), 4, 'must be a word'],
     ['an empty name', rule('repositories: a\npull: [bob, ""]'), 3, 'empty'],
+    ['a name that was not UTF-8', rule('repositories: a\npull: [bob, m\uFFFDller]'), 3, 'is not UTF-8'],
     ['a list without a value', rule('repositories: a\npull:'), 3, 'must be a list'],
     ['rules that are no list', 'rules:\n  a: b\n', 2, 'must be a list'],
     ['no mapping at all', '- a\n', 1, 'must be a mapping'],

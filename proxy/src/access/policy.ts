@@ -1,5 +1,6 @@
 import type { Action } from '@wharfie/shared';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, visit, type Node } from 'yaml';
+import { wasUtf8 } from '../htpasswd/password.js';
 import { compilePattern, type Pattern } from './pattern.js';
 
 /** A word of access.yml, and the line that it stands on. */
@@ -253,6 +254,7 @@ class Reader {
   #entry(node: Node, what: string): Entry {
     if (!isScalar(node) || typeof node.value !== 'string') return this.#fail(node, `${what} must be a word`);
     if (node.value.trim() === '') return this.#fail(node, `${what} holds an empty word`);
+    if (!wasUtf8(node.value)) return this.#fail(node, `${what} is not UTF-8: convert the file`);
     return { text: node.value, line: this.#line(node) };
   }
 

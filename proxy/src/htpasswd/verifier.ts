@@ -1,8 +1,7 @@
+import { Threads } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import { createHmac, randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { Piscina } from 'piscina';
 import type { BcryptHash, Htpasswd } from './file.js';
 import { Guesses } from './guesses.js';
 import { NobodysHashes } from './nobody.js';
@@ -37,10 +36,9 @@ export class Verifier {
   // Right passwords only: remembering wrong ones would let a stranger push the right ones out.
   readonly #verified = new LRUCache<string, true>({ max: 10_000, ttl: 3_600_000 });
   readonly #underWay = new Map<string, Promise<boolean>>();
-  readonly #pool = new Piscina<BcryptWork, boolean | string>({
-    filename: fileURLToPath(new URL('./bcrypt-worker.js', import.meta.url)),
-    minThreads: 0,
-    maxThreads: Math.min(Math.max(availableParallelism() - 1, 1), 4),
+  readonly #pool = new Threads<BcryptWork, boolean | string>({
+    module: new URL('./bcrypt-worker.js', import.meta.url),
+    most: Math.min(Math.max(availableParallelism() - 1, 1), 4),
     idleTimeout,
   });
   readonly #nobody: NobodysHashes;

@@ -3,9 +3,8 @@ import { createReadStream, statSync } from 'node:fs';
 import { mkdir, open, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
+import { NoThread, Threads } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
-import { Piscina } from 'piscina';
 import type { Tasks } from './filesystem-changes.js';
 import { attempts, hasCode, otherOffset, sizeOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
@@ -29,6 +28,10 @@ const smallFiles = 4_000;
 const restMilliseconds = 1000;
 
 type Work<Task extends keyof Tasks> = Parameters<Tasks[Task]>[0];
+interface Order {
+  task: keyof Tasks;
+  work: Work<keyof Tasks>;
+}
 type Outcome<Task extends keyof Tasks> =
   | { done: Awaited<ReturnType<Tasks[Task]>>; failed?: never }
   | { done?: never; failed: { message: string; code: string | undefined; offset: number } };
@@ -52,13 +55,11 @@ export class FilesystemDriver implements StorageDriver {
   });
   /** Links, mostly. Objects are replaced by a rename, so that other content is another file, or one that changed later. */
   readonly #small = new LRUCache<string, { changed: bigint; inode: bigint; content: Buffer }>({ max: smallFiles });
-  readonly #changes = new Piscina({
-    filename: fileURLToPath(new URL('./filesystem-changes.js', import.meta.url)),
-    minThreads: 0,
-    maxThreads: 1,
-    concurrentTasksPerWorker: tasksAtOnce,
+  readonly #changes = new Threads<Order, unknown>({
+    module: new URL('./filesystem-changes.js', import.meta.url),
+    most: 1,
+    tasksAtOnce,
     idleTimeout,
-    recordTiming: false,
   });
 
   private constructor(root: string) {
@@ -373,7 +374,8 @@ async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) throw new PathNotFound(path);
     if (hasCode(error, 'ENOSPC', 'EDQUOT')) throw new StorageFull('the storage has no room left', { cause: error });
-    if (hasCode(error, 'EACCES', 'EPERM', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE')) throw failed(error);
+    const failures = ['EACCES', 'EPERM', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE'];
+    if (error instanceof NoThread || hasCode(error, ...failures)) throw failed(error);
     throw error;
   }
 }
