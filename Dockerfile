@@ -12,7 +12,7 @@ COPY tsconfig.base.json tsconfig.json ./
 COPY shared shared
 COPY registry registry
 COPY proxy proxy
-RUN npx tsc -b && rm -r */src */tsconfig.json tsconfig*.json
+RUN npx tsc -b && rm -r */src */tsconfig.json */dist/.tsbuildinfo tsconfig*.json
 
 # What a service needs at run time: what was built, and its packages without typings, sources and source maps.
 FROM build AS proxy-files
@@ -26,7 +26,7 @@ RUN npm ci --omit=dev --workspace @wharfie/registry --prefer-offline && rm -r pr
 FROM node:24-bookworm-slim AS service
 WORKDIR /app
 # A named volume takes the owner of the folder that it covers.
-RUN install -d -o node -g node -m 700 /data /secret && ln -s /app/proxy/bin/wharfie.js /usr/local/bin/wharfie
+RUN install -d -o node -g node -m 700 /data /secret
 COPY scripts/healthcheck.mjs ./
 # As in scripts/node.env.
 ENV NODE_ENV=production \
@@ -48,13 +48,15 @@ COPY --from=registry-files /app ./
 COPY deploy/swift/profile.mjs swift-profile.mjs
 ENV WHARFIE_REGISTRY_LISTEN=0.0.0.0:5001 WHARFIE_REGISTRY_ADMIN_LISTEN=0.0.0.0:5003
 EXPOSE 5001
-HEALTHCHECK --interval=3s --timeout=5s --start-period=60s CMD ["node", "healthcheck.mjs", "WHARFIE_REGISTRY_ADMIN_LISTEN", "/readyz"]
+# It tries its storage when it starts. Later a full one, say, must not keep the door from what can still be pulled.
+HEALTHCHECK --interval=3s --timeout=5s --start-period=60s CMD ["node", "healthcheck.mjs", "WHARFIE_REGISTRY_ADMIN_LISTEN", "/healthz"]
 CMD ["node", "registry/dist/main.js"]
 LABEL org.opencontainers.image.title="Wharfie registry" \
   org.opencontainers.image.description="Keeps images on a disk or in OpenStack Swift; answers only what the proxy signed"
 
 FROM service AS proxy
 COPY --from=proxy-files /app ./
+RUN ln -s /app/proxy/bin/wharfie.js /usr/local/bin/wharfie
 ENV WHARFIE_LISTEN=0.0.0.0:5000 WHARFIE_ADMIN_LISTEN=127.0.0.1:5002 \
   WHARFIE_REGISTRY_URL=http://registry:5001 WHARFIE_REGISTRY_ADMIN_LISTEN=registry:5003
 EXPOSE 5000

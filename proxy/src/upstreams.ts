@@ -206,7 +206,10 @@ function fromUrl(text: string): Upstream {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const plain = url && url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
   if (!plain || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new SettingsError('WHARFIE_REGISTRY_URL', `must be http://HOST:PORT or unix:PATH${url?.username ? ', without a user' : `, not "${text}"`}`);
+    throw new SettingsError(
+      'WHARFIE_REGISTRY_URL',
+      `must be http://HOST:PORT or unix:PATH${url?.username ? ', without a user' : `, not "${text}"`}`,
+    );
   }
   const hostname = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));

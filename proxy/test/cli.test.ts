@@ -125,7 +125,7 @@ describe('wharfie', () => {
   });
 
   it('makes the folder and the first account, in a file that others may not read', () => {
-    expect(addUser('bob')).toEqual({ status: 0, stdout: '', stderr: 'wharfie: bob can log in now\n' });
+    expect(addUser('bob')).toEqual({ status: 0, stdout: '', stderr: 'wharfie: bob can log in within a second\n' });
     expect(readFileSync(file('htpasswd'), 'utf8')).toMatch(/^bob:\$2y\$04\$[./A-Za-z0-9]{53}\n$/);
     expect(statSync(file('htpasswd')).mode & 0o777).toBe(0o600);
   });
@@ -339,7 +339,7 @@ describe('wharfie', () => {
     addUser('bob');
     expect(wharfie(['access', 'grant', 'eve', 'pull', 'a'])).toEqual({
       status: 0,
-      stdout: 'eve may pull a now\n',
+      stdout: 'eve may pull a within a second\n',
       stderr: `wharfie: there is no account eve in ${file('htpasswd')}\n`,
     });
     expect(wharfie(['access', 'grant', 'bob', 'pull', 'a']).stderr).toBe('');
@@ -407,7 +407,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
     it('asks twice and shows nothing of the password', () => {
       const { status, shown } = typed(['swordfish\\r', 'swordfish\\r'], 'users', 'add', 'bob', '--cost', '4');
-      expect(shown).toBe('New password: \nThe same again: \nwharfie: bob can log in now\n');
+      expect(shown).toBe('New password: \nThe same again: \nwharfie: bob can log in within a second\n');
       expect(status).toBe(0);
       expect(typed(['swordfish\\r'], 'users', 'verify', 'bob').status).toBe(0);
       expect(typed(['swordfisk\\r'], 'users', 'verify', 'bob').status).toBe(1);

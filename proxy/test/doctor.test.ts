@@ -275,5 +275,10 @@ describe('wharfie doctor', () => {
     const { said } = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
     expect(said).toMatch(/^ok +storage: /m);
     expect(await stat(join(file('registry'), 'wharfie', 'tmp'))).toMatchObject({ uid: 4242, gid: 4243 });
+
+    // As after `chown` without `-R`.
+    await mkdir(file('registry/docker/registry/v2/blobs'), { recursive: true });
+    const without = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
+    expect(without.said).toMatch(/^bad +storage: .*WHARFIE_STORAGE_ROOT: .*EACCES.*blobs'; make it writable/m);
   });
 });

@@ -27,6 +27,7 @@ export async function createApp(
   const adapter = new FastifyAdapter({
     exposeHeadRoutes: false,
     return503OnClosing: false,
+    clientErrorHandler: refuseConnection,
     serverFactory: (handle: RequestListener) => {
       const server = createServer({ keepAliveTimeout, headersTimeout, requestTimeout: 0, requireHostHeader: false });
       server.maxHeadersCount = 0;
@@ -47,7 +48,6 @@ export async function createApp(
         if (!('refusal' in begin(request, response))) response.writeContinue();
         handle(request, response);
       });
-      server.on('clientError', refuseConnection);
       server.on('connect', (_request, socket) => {
         answerAndClose(socket, new OciError('UNSUPPORTED', 'this is a registry, not a way to other hosts'));
       });

@@ -174,6 +174,8 @@ describe('a manifest', () => {
         text(good).replace('{', `{${Array.from({ length: 200_000 }, (_, count) => `"${count}":0,`).join('')}`),
       ],
       ['more objects than anything real', text({ x: Array(200_000).fill({}) })],
+      ['a version that is no whole number to Go', text(good).replace(/"schemaVersion":\s*2/, '"schemaVersion":2.0')],
+      ['a size that is no whole number to Go', text(good).replace(/"size":\s*\d/, '"size": 1e3, "x":1')],
       ['a name that stands twice in a layer', text(good).replace('"size"', '"size":1,"size"')],
       ['a field that Go takes for another', { ...good, Layers: [] }],
       ['another such, of an index', { ...good, MANIFESTS: [] }],
@@ -284,7 +286,7 @@ describe('a manifest', () => {
     await vi.waitFor(async () => {
       const body = await imageManifest(call, 'a');
       expect((await putManifest(call, 'a', 'after', body)).status).toBe(201);
-    });
+    }, 10_000);
   });
 
   it('is taken while many others have hardly begun', async () => {

@@ -114,7 +114,9 @@ async function grantTo(who: string, action: Action, repositories: string): Promi
   const changed = await editFile(place.access, (text = defaultPolicy(place.adminUser)) =>
     inFile(place.access, () => grant(text, who, action, repositories)),
   );
-  process.stdout.write(`${who} may ${action} ${repositories}${changed ? ' now' : ' already: nothing is changed'}\n`);
+  process.stdout.write(
+    `${who} may ${action} ${repositories}${changed ? ' within a second' : ' already: nothing is changed'}\n`,
+  );
   const users = await readUsers(place).catch(() => undefined);
   warnOfUnknown(who, users?.users, place);
 }

@@ -83,7 +83,7 @@ async function add(name: string, options: NewPasswordOptions): Promise<void> {
   const place = files();
   await ensureDataFolder(place.data);
   await writePassword(place, name, options, refuseKnown);
-  say(`${shown(name)} can log in now`);
+  say(`${shown(name)} can log in within a second`);
 }
 
 async function passwd(name: string, options: NewPasswordOptions): Promise<void> {
@@ -92,7 +92,7 @@ async function passwd(name: string, options: NewPasswordOptions): Promise<void> 
   await writePassword(files(), name, options, (_, users) => {
     refuseUnknown(name, users, remedy);
   });
-  say(`${shown(name)} has another password now`);
+  say(`${shown(name)} has another password within a second`);
 }
 
 /** Asks only when `check` lets the name pass, and has it checked again under the file's lock. */

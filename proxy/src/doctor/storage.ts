@@ -50,7 +50,9 @@ function probe(environment: NodeJS.ProcessEnv): Promise<{ problem?: string; miss
   return new Promise((resolve) => {
     const options = { env: environment, timeout: patience };
     execFile(process.execPath, [registryMain, '--probe'], options, (error, stdout, stderr) => {
-      resolve({ missing: stdout.trim(), ...(error && { problem: stderr.trim().split('\n').at(-1) || error.message }) });
+      // Where the program broke off, Node tells the reason in the midst of others.
+      const reason = /^(?:\w*Error|wharfie registry): .*/m.exec(stderr)?.[0];
+      resolve({ missing: stdout.trim(), ...(error && { problem: reason ?? error.message }) });
     });
   });
 }

@@ -177,13 +177,15 @@ function parseJson(json: string): Record<string, unknown> {
 
 /**
  * Refuses valid JSON that readers take differently: of a name that stands twice in an object some take the first and some
- * the last (RFC 8259, section 4), and where lists and objects lie too deep within one another some give up.
+ * the last (RFC 8259, section 4), where lists and objects lie too deep within one another some give up, and Go's decoder
+ * reads no whole number from `1e3` or `2.0`.
  */
 function refuseAmbiguity(json: string): void {
   const open: Set<string>[] = [];
   let parts = 0;
-  // Strings, with the colon where they are names, and what opens and closes lists and objects.
-  for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*:)?|[[\]{}]/g)) {
+  let name = '';
+  // Strings, with the colon where they are names, what opens and closes lists and objects, and where a number is not plain.
+  for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*:)?|[[\]{}]|\d[.eE]/g)) {
     const isName = token.endsWith(':');
     const opens = token === '{' || token === '[';
     if ((isName || opens) && (parts += 1) > maxParts) throw invalid(`the manifest has more than ${maxParts} parts`);
@@ -193,9 +195,11 @@ function refuseAmbiguity(json: string): void {
     } else if (token === '}' || token === ']') {
       open.pop();
     } else if (isName) {
-      const name = JSON.parse(token.slice(0, -1)) as string;
+      name = JSON.parse(token.slice(0, -1)) as string;
       if (open.at(-1)?.has(name)) throw invalid(`"${name}" stands twice in one object`);
       open.at(-1)?.add(name);
+    } else if (/^\d/.test(token) && ['schemaVersion', 'size'].includes(name)) {
+      throw invalid(`"${name}" must be a whole number without a point or an exponent`);
     }
   }
 }

@@ -7,7 +7,7 @@ import type { Blobs } from './blobs.js';
 import { blobPath, parseLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
 import type { Manifest } from './manifest.js';
 import { describeStored, parseManifest } from './manifest.js';
-import { concurrency, mapLimited } from './map-limited.js';
+import { mapLimited } from './map-limited.js';
 import { missingAs } from './missing.js';
 import type { Referrers } from './referrers.js';
 import { referrerEntry, referrerOf } from './referrers.js';
@@ -86,7 +86,7 @@ export class Manifests {
     ];
     const write = async (): Promise<void> => {
       await this.storage.putAll(objects, signal);
-      await mapLimited(others, concurrency, (links) => this.storage.putAll(links, signal));
+      await mapLimited(others, (links) => this.storage.putAll(links, signal));
     };
     await write();
     for (let repeats = 0; !(await this.#stands(repository, names, digest, signal)); repeats += 1) {
@@ -117,7 +117,7 @@ export class Manifests {
       .delete(revisionPath(repository, digest), own, [revisionLinkPath(repository, digest)])
       .then(() => true, missingAs(false));
     const isBack = () => this.#isLinked(repository, digest, own);
-    await mapLimited(this.tags.all(repository, '', 1000, own), concurrency, async (tag) => {
+    await mapLimited(this.tags.all(repository, '', 1000, own), async (tag) => {
       if (await this.tags.deleteFrom(repository, tag, digest, isBack, own)) deleted = true;
     });
     if (!deleted) throw unknown(repository, reference);
@@ -129,7 +129,7 @@ export class Manifests {
    */
   async #stands(repository: string, tags: readonly string[], digest: Digest, signal: AbortSignal): Promise<boolean> {
     let stands = tags.length === 0 || (await this.#isLinked(repository, digest, signal));
-    await mapLimited(tags, concurrency, async (tag) => {
+    await mapLimited(tags, async (tag) => {
       if ((await this.tags.find(repository, tag, signal)) === undefined) stands = false;
     });
     return stands;
@@ -167,10 +167,8 @@ export class Manifests {
     const isBlob = async (digest: Digest) => (await this.blobs.held(repository, digest, signal)) !== undefined;
     const isManifest = (digest: Digest) =>
       this.storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false));
-    await mapLimited(blobs, concurrency, (digest) => check(digest, () => isBlob(digest)));
-    await mapLimited(children, concurrency, (digest) =>
-      check(digest, async () => (await isManifest(digest)) || isBlob(digest)),
-    );
+    await mapLimited(blobs, (digest) => check(digest, () => isBlob(digest)));
+    await mapLimited(children, (digest) => check(digest, async () => (await isManifest(digest)) || isBlob(digest)));
     if (missing.length > 0) {
       throw new OciError(
         'MANIFEST_BLOB_UNKNOWN',

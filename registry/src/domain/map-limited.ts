@@ -1,10 +1,9 @@
 /** Calls to the storage that one request has under way at most. */
 export const concurrency = 16;
 
-/** Calls `action` for every item, at most `limit` at a time; after a failure it begins no more, and throws the first one. */
+/** Calls `action` for every item, at most `concurrency` at a time; after a failure it begins no more, and throws the first one. */
 export async function mapLimited<T>(
   items: Iterable<T> | AsyncIterable<T>,
-  limit: number,
   action: (item: T) => Promise<unknown>,
 ): Promise<void> {
   const running = new Set<Promise<unknown>>();
@@ -14,7 +13,7 @@ export async function mapLimited<T>(
       .catch((error: unknown) => failures.push(error))
       .finally(() => running.delete(call));
     running.add(call);
-    if (running.size >= limit) await Promise.race(running);
+    if (running.size >= concurrency) await Promise.race(running);
     if (failures.length > 0) break;
   }
   await Promise.all(running);

@@ -83,7 +83,7 @@ export class UploadsController {
     mount: { digest: Digest; from?: string },
   ): Promise<boolean> {
     const source = mount.from ?? everything;
-    const allowed = source === route.repository || covers(identity.access, repositoryAccess(source, 'pull'));
+    const allowed = covers(identity.access, repositoryAccess(source, 'pull'));
     return allowed && this.uploads.mount(route.repository, mount.digest, mount.from, signal);
   }
 

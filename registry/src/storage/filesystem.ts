@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream, statSync } from 'node:fs';
-import { mkdir, open, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { constants, createReadStream, statSync } from 'node:fs';
+import { access, mkdir, open, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { NoThread, Threads } from '@wharfie/shared';
@@ -68,11 +68,18 @@ export class FilesystemDriver implements StorageDriver {
     this.#uploads = join(root, 'wharfie', 'uploads');
   }
 
-  /** Makes the root when it is missing. */
+  /** Makes the root when it is missing. @throws what the file system says, also of folders that another user has filled */
   static async open(root: string): Promise<FilesystemDriver> {
     const driver = new FilesystemDriver(root);
     await mkdir(driver.#temporary, { recursive: true });
     await mkdir(driver.#uploads, { recursive: true });
+    const filled = ['blobs', 'repositories'].map((name) => join(root, 'docker', 'registry', 'v2', name));
+    for (const folder of [driver.#temporary, driver.#uploads, ...filled]) {
+      await access(folder, constants.W_OK).catch((error: unknown) => {
+        // A file system that is read-only can still be pulled from.
+        if (hasCode(error, 'EACCES', 'EPERM')) throw error;
+      });
+    }
     return driver;
   }
 

@@ -139,6 +139,19 @@ describe('the Swift client', () => {
     expect(objects).toHaveLength(5);
   });
 
+  it('gives up before the door gives up on its client', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const server = await serve(() => {
+      vi.setSystemTime(Date.now() + 60_000);
+      return { status: 503 };
+    });
+    const session = { token: 't', storageUrl: `${server.address}/v1/a`, expires: undefined };
+    const client = new SwiftClient({ login: () => Promise.resolve(session), container: 'c', pause: 1 });
+    ends.push(() => client.close(), server.close);
+    await expect(client.send(get, signal)).rejects.toThrow(StorageUnavailable);
+    expect(server.seen).toHaveLength(2);
+  });
+
   it('does not repeat what was refused', async () => {
     const { client, objects } = await open({ status: 403, body: '<html><h1>Forbidden</h1></html>' });
     const refused = client.send(get, signal);

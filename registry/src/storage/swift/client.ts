@@ -31,6 +31,8 @@ export interface Call {
 
 export interface Answer {
   status: number;
+  /** The answer to a try before was lost, or a failure: what was asked for may have been done then. */
+  repeated: boolean;
   /** A header's value, or an empty string. */
   header(name: string): string;
   body: Dispatcher.ResponseData['body'];
@@ -67,6 +69,8 @@ const renewalPause = 10_000;
 const longestPause = 10_000;
 /** Milliseconds that a login may take, however often it is tried: clients wait for it. */
 const loginLimit = 10_000;
+/** Milliseconds after which a request is not repeated: the door gives up on its client's after some minutes. */
+const patience = 90_000;
 
 /**
  * Speaks to one container. A request is repeated after resets, time-outs and answers that pass, when its body can be: all
@@ -107,16 +111,20 @@ export class SwiftClient {
     // One signal stands for as many requests as its owner makes at once.
     setMaxListeners(0, signal);
     let renewed = false;
+    let repeated = false;
+    const begun = Date.now();
     for (let attempt = 0; ; attempt += 1) {
       signal.throwIfAborted();
       const session = await this.#login(signal);
       const outcome = await this.#attempt(call, session, signal);
-      if (!(outcome instanceof Error)) return outcome.answer;
+      if (!(outcome instanceof Error)) return { ...outcome.answer, repeated };
       const stale = outcome instanceof SwiftRefused && outcome.status === 401;
       if (stale) await this.#forget(session);
-      const again = stale ? !renewed : attempt < (this.#options.retries ?? 4) && mayPass(outcome);
+      const inTime = attempt < (this.#options.retries ?? 4) && Date.now() - begun < patience;
+      const again = stale ? !renewed : inTime && mayPass(outcome);
       if (once || !again) throw asStorageError(outcome);
       renewed ||= stale;
+      repeated ||= !(outcome instanceof SwiftRefused && outcome.status < 500);
       if (!stale) await this.#pause(attempt, outcome, signal);
     }
   }
@@ -152,7 +160,7 @@ export class SwiftClient {
     call: Call,
     session: Session,
     signal: AbortSignal,
-  ): Promise<{ answer: Answer } | SwiftRefused | SwiftUnreachable> {
+  ): Promise<{ answer: Omit<Answer, 'repeated'> } | SwiftRefused | SwiftUnreachable> {
     const { container = this.container, name, cluster } = call;
     const what = `${call.method} ${cluster ?? `${container}${name === undefined ? '' : `/${name}`}`}`;
     const query = call.query ? `?${new URLSearchParams(call.query).toString()}` : '';

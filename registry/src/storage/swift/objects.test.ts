@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import { SwiftClient } from './client.js';
-import { getSmall, getWhole, head } from './objects.js';
+import { getSmall, getWhole, head, remove } from './objects.js';
 import { serve, type Reply } from '../testing/serve.js';
 
 const signal = new AbortController().signal;
 
-describe('an object that is read whole', () => {
+describe('an object that is read whole, or removed', () => {
   const ends: (() => unknown)[] = [];
   afterEach(async () => {
     for (const end of ends.splice(0)) await end();
@@ -52,5 +52,21 @@ describe('an object that is read whole', () => {
     const { client } = await open({ status: 404 });
     await expect(getWhole(client, 'name', signal)).rejects.toThrow(PathNotFound);
     expect(await getSmall(client, 'name', signal)).toBeUndefined();
+  });
+
+  it('was there when it is removed, also when only the answer to a try before was lost', async () => {
+    const tries: [boolean, Reply[]][] = [
+      [true, [{ status: 204 }]],
+      [false, [{ status: 404 }]],
+      [true, [{ status: 409 }]],
+      [true, [{ status: 503 }, { status: 404 }]],
+      [true, [{ status: 0, cut: true }, { status: 404 }]],
+      [false, [{ status: 429 }, { status: 404 }]],
+      [false, [{ status: 401 }, { status: 404 }]],
+    ];
+    for (const [there, replies] of tries) {
+      const { client } = await open(...replies);
+      expect([await remove(client, 'name', signal), replies]).toEqual([there, replies]);
+    }
   });
 });

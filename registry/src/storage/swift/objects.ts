@@ -99,7 +99,10 @@ export async function allExist(client: SwiftClient, names: readonly string[], si
   return true;
 }
 
-/** Removes one object, and with `segments` those of a static large one; it may be gone already: says whether it was there. */
+/**
+ * Removes one object, and with `segments` those of a static large one; it may be gone already: says whether it was there, or
+ * may have been. Swift answers 409 when a later write was faster, which stands as if ours had come just before.
+ */
 export async function remove(
   client: SwiftClient,
   name: string,
@@ -108,20 +111,20 @@ export async function remove(
 ): Promise<boolean> {
   const place = container === undefined ? {} : { container };
   if (!segments) {
-    const { status } = await client.send({ method: 'DELETE', name, ...place, accept: [204, 404] }, signal);
-    return status === 204;
+    const answer = await client.send({ method: 'DELETE', name, ...place, accept: [204, 404, 409] }, signal);
+    return answer.status !== 404 || answer.repeated;
   }
   const query = { 'multipart-manifest': 'delete' };
   const headers = { accept: 'application/json' };
   const answer = await client.call(
-    { method: 'DELETE', name, ...place, query, headers, accept: [200, 204, 404] },
+    { method: 'DELETE', name, ...place, query, headers, accept: [200, 204, 404, 409] },
     signal,
   );
   // It is 200 whatever happened; the truth is in the text.
   const said = await answer.body.text();
   const status = /"Response Status":\s*"(\d+)/.exec(said)?.[1] ?? '200';
-  if (!['200', '404'].includes(status)) throw new StorageUnavailable(`${name} was not removed whole: ${said}`);
-  return status === '200';
+  if (!['200', '404', '409'].includes(status)) throw new StorageUnavailable(`${name} was not removed whole: ${said}`);
+  return status === '200' || answer.repeated;
 }
 
 /** Removes many objects; says whether any of them was there. */

@@ -38,6 +38,14 @@ it('does not say of a Swift that says nothing of itself that it takes no TempURL
   await expect(opened).rejects.toThrow(/^WHARFIE_SWIFT_REDIRECT: this Swift does not say/);
 });
 
+it('does not begin on a Swift that would take the list of a large blob for the blob', async () => {
+  const opened = opening({ OS_AUTH_URL: 'ADDRESS/auth/v1.0' }, ({ url, method }, at) => {
+    if (url === '/auth/v1.0') return { status: 200, headers: { 'x-auth-token': 'tk', 'x-storage-url': `${at}/v1/a` } };
+    return url === '/info' ? { status: 200, body: '{"swift":{}}' } : { status: method === 'PUT' ? 201 : 204 };
+  });
+  await expect(opened).rejects.toThrow(/^OS_AUTH_URL: this Swift has no static large objects; enable/);
+});
+
 it.each([
   ['OS_PASSWORD', { OS_PASSWORD: 'pässwörd€' }],
   ['OS_PASSWORD', { OS_PASSWORD: 'two\nlines' }],

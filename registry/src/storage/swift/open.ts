@@ -34,6 +34,11 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
   try {
     await openContainer(client, settings, signal);
     const info = (await client.info(signal)) as Info | undefined;
+    if (info && !info.slo)
+      throw new SettingsError(
+        'OS_AUTH_URL',
+        'this Swift has no static large objects; enable the filter slo of its proxy',
+      );
     const key = settings.swiftRedirect ? await urlKey(settings) : undefined;
     if (key !== undefined) await installKey(client, key, info && (info.tempurl?.allowed_digests ?? []), signal);
     return new SwiftDriver(client, settings.storagePrefix, limits(info), key);
