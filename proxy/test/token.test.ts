@@ -377,6 +377,8 @@ describe('the power of a token', () => {
     expect(await get(sign(key, 'wharfie-registry'))).toBe(401);
     // An account's name without the mark of its password.
     expect(await get(sign(key, 'wharfie', { sub: 'bob' }))).toBe(401);
+    // What is given to somebody whose account goes at that moment.
+    expect(await get(sign(key, 'wharfie', { sub: 'gone' }))).toBe(401);
     expect(await get(sign(key, 'wharfie', { sub: 'admin', password: '' }))).toBe(401);
   });
 });

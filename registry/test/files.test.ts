@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { HandedFiles } from '@wharfie/shared';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { blobPath } from '../src/domain/layout.js';
 import { FilesystemDriver } from '../src/storage/filesystem.js';
 import type { Client, Registry } from './harness.js';
 import { client, pushBlob, secret, startRegistry } from './harness.js';
@@ -26,6 +27,8 @@ afterAll(async () => {
   await registry.close();
   await rm(folder, { recursive: true });
 });
+
+const fileOf = (digest: `sha256:${string}`) => join(folder, blobPath(digest));
 
 describe('a registry that is offered to have a file sent', () => {
   it('hands over the file of a blob in place of its bytes, for this request alone', async () => {
@@ -77,14 +80,21 @@ describe('a registry that is offered to have a file sent', () => {
     }
   });
 
+  it('hands over no file that is not as long as its blob', async () => {
+    const digest = await pushBlob(call, 'a', 'as long as it was');
+    await appendFile(fileOf(digest), 'more');
+    const answer = await call('GET', `/v2/a/blobs/${digest}`, { headers: { ...offer, range: 'bytes=0-6' } });
+    expect(answer.headers.has('wharfie-file')).toBe(false);
+    expect(await answer.text()).toBe('as long');
+  });
+
   it('says that a blob is gone as ever', async () => {
     const digest = await pushBlob(call, 'a', 'short-lived');
     const gone = `/v2/a/blobs/${digest}`;
     expect((await call('DELETE', gone)).status).toBe(202);
     expect((await call('GET', gone, { headers: offer })).status).toBe(404);
-    const hex = digest.slice('sha256:'.length);
     await pushBlob(call, 'a', 'short-lived');
-    await rm(join(folder, 'docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex, 'data'));
+    await rm(fileOf(digest));
     const collected = await call('GET', gone, { headers: offer });
     expect(collected.status).toBe(404);
     expect(await collected.text()).toContain('BLOB_UNKNOWN');

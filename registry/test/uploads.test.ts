@@ -56,10 +56,12 @@ describe('an upload', () => {
 
   it('is taken as containerd sends it: everything in the PUT', async () => {
     const digest = sha256('put whole');
-    const response = await call('PUT', `${await begin()}&digest=${encodeURIComponent(digest)}`, { body: 'put whole' });
+    const at = await begin();
+    const response = await call('PUT', `${at}&digest=${encodeURIComponent(digest)}`, { body: 'put whole' });
     expect(response.status).toBe(201);
     expect(location(response)).toBe(`/v2/a/blobs/${digest}`);
     await expectBlob(digest, 'put whole');
+    expect((await call('GET', at)).status).toBe(404);
   });
 
   it('is taken in one POST', async () => {
@@ -156,10 +158,18 @@ describe('an upload', () => {
   });
 
   it('refuses a Content-Range that does not fit the body', async () => {
-    const at = await begin();
-    for (const headers of [range(0, 5), range(2, 0), { 'content-range': 'bytes 0-2/3' }, { 'content-range': '0' }]) {
-      const response = await call('PATCH', at, { body: 'abc', headers });
-      expect([response.status, await errorCode(response)], JSON.stringify(headers)).toEqual([400, 'SIZE_INVALID']);
+    // With its length at the beginning, and in chunks, so that it is known only at the end.
+    for (const body of [() => 'abc', () => new Blob(['abc']).stream()]) {
+      for (const headers of [
+        range(0, 5),
+        range(0, 1),
+        range(2, 0),
+        { 'content-range': 'bytes 0-2/3' },
+        { 'content-range': '0' },
+      ]) {
+        const response = await call('PATCH', await begin(), { body: body(), headers });
+        expect([response.status, await errorCode(response)], JSON.stringify(headers)).toEqual([400, 'SIZE_INVALID']);
+      }
     }
   });
 

@@ -121,6 +121,12 @@ describe('the query', () => {
     expect(begin(`mount=${digest}`)).toMatchObject({ mount: { digest } });
   });
 
+  it('has no digest of a one-shot upload beside a blob to mount', () => {
+    const other = digestOf(Buffer.from('another layer'));
+    expect(begin(`mount=${digest}&from=m/one&digest=${other}`)).toMatchObject({ mount: { digest, from: 'm/one' } });
+    expect(begin(`mount=${digest}&from=m/one&digest=${other}`)).not.toHaveProperty('digest');
+  });
+
   it('begins an ordinary upload when what it would mount cannot be understood', () => {
     expect(begin('mount=sha256:x&from=m/one')).not.toHaveProperty('mount');
     expect(begin(`mount=${digest}&from=../x`)).not.toHaveProperty('mount');

@@ -204,4 +204,35 @@ describe('filesystem', () => {
       vi.useRealTimers();
     }
   });
+
+  it('remembers a small object only when a change of it would show in its time stamps', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.put('resting/link', Buffer.from('x'), signal);
+    const changed = Math.floor((await stat(join(root, 'resting/link'))).ctimeMs);
+    const isRemembered = async () =>
+      (await driver.get('resting/link', signal)) === (await driver.get('resting/link', signal));
+    vi.useFakeTimers({ toFake: ['Date'], now: changed + 1000 });
+    try {
+      expect(await isRemembered()).toBe(false);
+      vi.setSystemTime(changed + 1001);
+      expect(await isRemembered()).toBe(true);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('lists what came within one tick of the clock that stamps the folder', async () => {
+    const driver = await FilesystemDriver.open(root);
+    const now = new Date();
+    vi.useFakeTimers({ toFake: ['Date'], now });
+    try {
+      for (const names of [['a'], ['a', 'b']]) {
+        await driver.put(`tick/${names.at(-1)}`, Buffer.from('x'), signal);
+        await utimes(join(root, 'tick'), now, now);
+        expect(await driver.list('tick', '', 10, signal)).toEqual(names);
+      }
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });

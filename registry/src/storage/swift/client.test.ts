@@ -106,11 +106,18 @@ describe('the Swift client', () => {
     ['seconds', () => '1'],
     ['a date', () => new Date(Date.now() + 2000).toUTCString()],
   ])('waits as long as Swift asks for in %s', async (_, asked) => {
-    const { client, objects } = await open({ status: 503, headers: { 'retry-after': asked() } }, { status: 200 });
-    const sent = client.send(get, signal);
-    await delay(500);
-    expect(objects).toHaveLength(1);
-    await sent;
+    const halfway: Promise<number>[] = [];
+    const busy = {
+      status: 503,
+      // Half of the pause begins with the answer; however slow all is here, it ends before the whole does.
+      get headers() {
+        halfway.push(delay(500).then(() => objects.length));
+        return { 'retry-after': asked() };
+      },
+    };
+    const { client, objects } = await open(busy, { status: 200 });
+    await client.send(get, signal);
+    expect(await Promise.all(halfway)).toEqual([1]);
     expect(objects).toHaveLength(2);
   });
 
