@@ -26,7 +26,7 @@ RUN npm ci --omit=dev --workspace @wharfie/registry --prefer-offline && rm -r pr
 FROM node:24-bookworm-slim AS service
 WORKDIR /app
 # A named volume takes the owner of the folder that it covers.
-RUN install -d -o node -g node -m 700 /data /secret
+RUN install -d -o node -g node -m 700 /data /secret && ln -s /app/proxy/bin/wharfie.js /usr/local/bin/wharfie
 COPY scripts/healthcheck.mjs ./
 # As in scripts/node.env.
 ENV NODE_ENV=production \
@@ -56,7 +56,6 @@ LABEL org.opencontainers.image.title="Wharfie registry" \
 
 FROM service AS proxy
 COPY --from=proxy-files /app ./
-RUN ln -s /app/proxy/bin/wharfie.js /usr/local/bin/wharfie
 ENV WHARFIE_LISTEN=0.0.0.0:5000 WHARFIE_ADMIN_LISTEN=127.0.0.1:5002 \
   WHARFIE_REGISTRY_URL=http://registry:5001 WHARFIE_REGISTRY_ADMIN_LISTEN=registry:5003
 EXPOSE 5000
