@@ -12,11 +12,7 @@ export function loginV1(authUrl: string, username: string, password: string): Lo
     const token = answer.headers['x-auth-token'];
     const storageUrl = answer.headers['x-storage-url'];
     if (typeof token !== 'string' || typeof storageUrl !== 'string')
-      throw new SwiftRefused(
-        200,
-        `the login at ${authUrl}`,
-        'there is no token in the answer; is this a version 1 address?',
-      );
+      throw new SwiftRefused(200, `the login at ${authUrl}`, 'there is no token in the answer');
     // Seconds that are left: TempAuth gives the same token to everybody until it ends.
     const left = Number(answer.headers['x-auth-token-expires'] ?? NaN);
     return {

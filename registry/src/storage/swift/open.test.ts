@@ -1,4 +1,11 @@
-import { expect, it, onTestFinished } from 'vitest';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { registrySettings } from '../../settings.js';
 import { openSwift } from './open.js';
 import { serve, type Reply, type Seen } from '../testing/serve.js';
@@ -53,4 +60,70 @@ it.each([
 ])('names %s when version 1 cannot send it: no header can hold %o', async (variable, environment) => {
   const opened = opening({ OS_AUTH_URL: 'ADDRESS/auth/v1.0', ...environment }, () => ({ status: 500 }));
   await expect(opened).rejects.toThrow(new RegExp(`^${variable}: `));
+});
+
+const v1 = { OS_AUTH_URL: 'ADDRESS/auth/v1.0' };
+const v3 = { OS_AUTH_URL: 'ADDRESS/v3', OS_PROJECT_NAME: 'project' };
+/** Nobody asks again who is told to wait for so long. */
+const later = { 'retry-after': '60' };
+
+/** Logs in whoever asks, and gives this address as that of Swift. */
+function loggedIn(storageUrl: string): Reply {
+  const catalog = [{ type: 'object-store', endpoints: [{ interface: 'public', url: storageUrl }] }];
+  return {
+    status: 200,
+    headers: { 'x-auth-token': 'tk', 'x-subject-token': 'tk', 'x-storage-url': storageUrl },
+    body: JSON.stringify({ token: { catalog } }),
+  };
+}
+
+it.each([
+  ['the catalogue', 'OS_INTERFACE', 'OS_REGION_NAME', v3],
+  ['the login', 'OS_AUTH_URL', 'operator', v1],
+])('shows the address that %s gives, and names %s, when Swift is not there', async (who, variable, remedy, how) => {
+  const asTls = opening(how, (_, at) => loggedIn(`${at.replace('http:', 'https:')}/v1/a`));
+  const said = (what: string) => new RegExp(`^${variable}: HEAD docker ${what}; ${who} gives https?://127.*${remedy}`);
+  await expect(asTls).rejects.toThrow(said('got no answer: .* does not speak TLS'));
+  for (const status of [301, 400, 401]) {
+    const answering = opening(how, ({ method }, at) => (method === 'HEAD' ? { status } : loggedIn(`${at}/v1/a`)));
+    await expect(answering).rejects.toThrow(said(`was answered ${status}`));
+  }
+});
+
+// The certificate is made by openssl: install it to have these run.
+describe.skipIf(spawnSync('openssl', ['version']).status !== 0)('a Swift behind TLS', () => {
+  it.each([
+    ['a name that its certificate lacks', 'https', /^OS_INTERFACE: .* does not match .*; the catalogue gives https:/],
+    ['http://', 'http', /^OS_INTERFACE: HEAD docker got no answer: .*; the catalogue gives http:/],
+  ])('is shown as the catalogue gives it, when that is by %s', async (_, scheme, said) => {
+    const folder = mkdtempSync(join(tmpdir(), 'wharfie-open-'));
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true });
+    });
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=elsewhere'];
+    execFileSync('openssl', ['req', '-x509', ...kind, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+    const swift = createServer({ key: readFileSync(key), cert: readFileSync(cert) }).listen(0, '127.0.0.1');
+    onTestFinished(() => {
+      swift.close();
+    });
+    await once(swift, 'listening');
+    const url = `${scheme}://127.0.0.1:${(swift.address() as AddressInfo).port}/v1/a`;
+    await expect(opening({ ...v3, OS_CACERT: cert }, () => loggedIn(url))).rejects.toThrow(said);
+  });
+});
+
+it('names address and version when version 1 is asked of an address that speaks another', async () => {
+  const opened = opening({ ...v3, OS_AUTH_VERSION: '1' }, () => ({ status: 200 }));
+  await expect(opened).rejects.toThrow(/^OS_AUTH_URL: the login at .*\/v3 was answered 200: .*OS_AUTH_VERSION$/);
+});
+
+it.each([429, 503])('says of a %i that it may pass, by whomever it is given', async (status) => {
+  const said = (what: string) => new RegExp(`^OS_AUTH_URL: ${what} was answered ${status}; this may pass: .*http:`);
+  const refused = opening(v3, () => ({ status, headers: later }));
+  await expect(refused).rejects.toThrow(said('the login at .*'));
+  const away = opening(v3, ({ method }, at) =>
+    method === 'HEAD' ? { status, headers: later } : loggedIn(`${at}/v1/a`),
+  );
+  await expect(away).rejects.toThrow(said('HEAD docker'));
 });

@@ -11,7 +11,7 @@ import { SwiftDriver } from './driver.js';
 import { Names } from './names.js';
 import { putSmall, remove } from './objects.js';
 import { installKey } from './temp-url.js';
-import { LoginRefused, NoEndpoint, SwiftRefused, SwiftUnreachable, type Login } from './session.js';
+import { NoEndpoint, SwiftRefused, SwiftUnreachable, type Login } from './session.js';
 
 /** What a cluster allows unless it says otherwise. */
 const usual = { maxFileSize: 5 * 1024 ** 3, manifestEntries: 1000 };
@@ -24,8 +24,15 @@ const usual = { maxFileSize: 5 * 1024 ** 3, manifestEntries: 1000 };
  */
 export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver> {
   const container = required('OS_CONTAINER', settings.osContainer, 'the container for the images');
+  const login = loginOf(settings);
+  let storageUrl: string | undefined;
   const client = new SwiftClient({
-    login: loginOf(settings),
+    login: async (...how) => {
+      storageUrl = undefined;
+      const session = await login(...how);
+      storageUrl = session.storageUrl;
+      return session;
+    },
     container,
     ca: await certificates(settings.osCacert),
     insecure: settings.osInsecure,
@@ -44,7 +51,7 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
     return new SwiftDriver(client, settings.storagePrefix, limits(info), key);
   } catch (error) {
     await client.close();
-    throw error instanceof SettingsError ? error : asSettingsError(error as Error, settings);
+    throw error instanceof SettingsError ? error : asSettingsError(error as Error, settings, storageUrl);
   }
 }
 
@@ -83,7 +90,7 @@ function limits(info: Info | undefined): typeof usual {
 function loginOf(settings: RegistrySettings): Login {
   const authUrl = required('OS_AUTH_URL', settings.osAuthUrl, 'the address to log in at');
   const place = { region: settings.osRegionName, interface: settings.osInterface };
-  const version = settings.osAuthVersion ?? versionOf(authUrl, settings);
+  const version = versionOf(authUrl, settings);
   const user = { id: settings.osUserId, name: settings.osUsername };
   const userDomain = { id: settings.osUserDomainId, name: settings.osUserDomainName };
   if (version === 3 && hasCredential(settings)) {
@@ -118,6 +125,7 @@ function loginOf(settings: RegistrySettings): Login {
 }
 
 function versionOf(authUrl: string, settings: RegistrySettings): number {
+  if (settings.osAuthVersion !== undefined) return settings.osAuthVersion;
   const path = new URL(authUrl).pathname;
   if (hasCredential(settings) || path.includes('/v3')) return 3;
   if (path.includes('/v2')) return 2;
@@ -154,36 +162,42 @@ async function certificates(file: string | undefined): Promise<string | undefine
   }
 }
 
-const remedies = {
-  untrusted: { variable: 'OS_CACERT', remedy: 'set it to the certificate (PEM) of the authority that signed it' },
-  'another name': { variable: 'OS_AUTH_URL', remedy: 'use a name or address that the certificate is for' },
-  none: { variable: 'OS_AUTH_URL', remedy: 'begin it with http://, or use the port of https' },
-};
-
-/** Names the variable that is most likely wrong. */
-function asSettingsError(error: Error, settings: RegistrySettings): SettingsError {
-  const cause = error instanceof StorageUnavailable ? (error.cause as Error) : error;
+/**
+ * Names the variable that is most likely wrong. Only the operator reads it, so it may say where Swift is.
+ * @param storageUrl what the login gave; undefined when it was the login that failed
+ */
+function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: string | undefined): SettingsError {
+  const cause = error instanceof StorageUnavailable && error.cause instanceof Error ? error.cause : error;
   const { message } = cause;
+  const credential = hasCredential(settings);
   if (cause instanceof NoEndpoint) {
     const unscoped = settings.osProjectName === undefined && settings.osProjectId === undefined;
-    if (cause.missing === 'service' && unscoped && !hasCredential(settings))
+    if (cause.missing === 'service' && unscoped && !credential)
       return new SettingsError('OS_PROJECT_NAME', `${message}; set it to the project that the container belongs to`);
     const variables = { service: 'OS_AUTH_URL', region: 'OS_REGION_NAME', interface: 'OS_INTERFACE' };
     return new SettingsError(variables[cause.missing], message);
   }
-  if (cause instanceof SwiftUnreachable && cause.flaw) {
-    const { variable, remedy } = remedies[cause.flaw];
-    return new SettingsError(variable, `${message}; ${remedy}`);
-  }
-  if (cause instanceof LoginRefused && cause.status === 401) {
-    return hasCredential(settings)
-      ? new SettingsError('OS_APPLICATION_CREDENTIAL_SECRET', `${message}; check the credential and its secret`)
-      : new SettingsError('OS_PASSWORD', `${message}; check user, password, project and their domains`);
-  }
-  if (cause instanceof LoginRefused) return new SettingsError('OS_AUTH_URL', `${message}; check address and version`);
-  if (cause instanceof SwiftRefused && cause.status === 404)
-    return new SettingsError('OS_CONTAINER', `${message}; this account does not exist, or may not make containers`);
-  if (cause instanceof SwiftRefused && cause.status < 500)
-    return new SettingsError('OS_CONTAINER', `${message}; check the user's rights on the container`);
-  return new SettingsError('OS_AUTH_URL', `Swift cannot be used: ${message}; check the address, and the cluster`);
+  const { osAuthUrl = '' } = settings;
+  const address = storageUrl ?? osAuthUrl;
+  const status = cause instanceof SwiftRefused ? cause.status : 0;
+  const passing = status >= 500 || [408, 429, 498, 499].includes(status);
+  const flaw = cause instanceof SwiftUnreachable ? cause.flaw : undefined;
+  const swift = storageUrl !== undefined && (status > 0 || cause instanceof SwiftUnreachable);
+  const listed = swift && versionOf(osAuthUrl, settings) !== 1;
+  const remedies: [when: boolean, variable: string, remedy: string][] = [
+    [passing, 'OS_AUTH_URL', `this may pass: start again later, or see what ails ${address}`],
+    [flaw === 'untrusted', 'OS_CACERT', 'set it to the certificate (PEM) of the authority that signed it'],
+    [swift && status === 403, 'OS_CONTAINER', "check the user's rights on the container"],
+    [swift && status === 404, 'OS_CONTAINER', 'this account does not exist, or may not make containers'],
+    [listed, 'OS_INTERFACE', `the catalogue gives ${address}; this or OS_REGION_NAME chooses another address`],
+    [swift, 'OS_AUTH_URL', `the login gives ${address}; if Swift is elsewhere, only its operator can mend that`],
+    [status === 401 && credential, 'OS_APPLICATION_CREDENTIAL_SECRET', 'check the credential and its secret'],
+    [status === 401, 'OS_PASSWORD', 'check user, password, project and their domains'],
+    [flaw === 'another name', 'OS_AUTH_URL', 'use a name or address that the certificate is for'],
+    [flaw === 'none', 'OS_AUTH_URL', 'begin it with http://, or use the port of https'],
+    [status > 0, 'OS_AUTH_URL', 'check the address, and OS_AUTH_VERSION'],
+  ];
+  const otherwise = [true, 'OS_AUTH_URL', 'check the address, and the cluster'] as const;
+  const [, variable, remedy] = remedies.find(([when]) => when) ?? otherwise;
+  return new SettingsError(variable, `${message}; ${remedy}`);
 }

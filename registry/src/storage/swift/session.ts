@@ -10,7 +10,7 @@ export interface Session {
   expires: number | undefined;
 }
 
-/** Logs in. @throws LoginRefused when the credentials are not accepted, SwiftUnreachable when nobody answers */
+/** Logs in. @throws SwiftRefused when the credentials are not accepted, SwiftUnreachable when nobody answers */
 export type Login = (dispatcher: Dispatcher, signal: AbortSignal) => Promise<Session>;
 
 /** Swift, or who guards it, answered, and the answer is no. */
@@ -27,9 +27,6 @@ export class SwiftRefused extends Error {
     super(`${what} was answered ${status}${said === '' ? '' : `: ${said}`}`);
   }
 }
-
-/** It was the login that was answered so. */
-export class LoginRefused extends SwiftRefused {}
 
 /** There was no whole answer. */
 export class SwiftUnreachable extends Error {
@@ -109,7 +106,7 @@ export async function ask(
     const { statusCode, headers, body } = await request(url, { ...message, dispatcher, signal });
     const text = await body.text();
     if (statusCode >= 300)
-      throw new LoginRefused(statusCode, what, plain(text), delayOf(String(headers['retry-after'] ?? '')));
+      throw new SwiftRefused(statusCode, what, plain(text), delayOf(String(headers['retry-after'] ?? '')));
     return { headers, text };
   } catch (error) {
     throw error instanceof SwiftRefused ? error : new SwiftUnreachable(what, error);
