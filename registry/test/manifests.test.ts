@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { mediaTypes, repositoryAccess } from '@wharfie/shared';
 import type { Client, Registry } from './harness.js';
 import {
@@ -35,9 +36,9 @@ async function referrers(subject: string, query = '', repository = 'refs'): Prom
 }
 
 /** A connection on which the PUT of a manifest has begun: `rest` follows the first lines of its head. */
-function beginPut(rest: string): Socket {
+function beginPut(rest: string, account?: string): Socket {
   const socket = connect(registry.port, '127.0.0.1').on('error', () => undefined);
-  const authorization = token([repositoryAccess('a', 'push')]);
+  const authorization = token([repositoryAccess('a', 'push')], account);
   socket.write(`PUT /v2/a/manifests/slow HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\n${rest}`);
   return socket;
 }
@@ -287,6 +288,30 @@ describe('a manifest', () => {
       const body = await imageManifest(call, 'a');
       expect((await putManifest(call, 'a', 'after', body)).status).toBe(201);
     }, 10_000);
+  });
+
+  it('whose end does not come is held within bounds over all accounts, too', async () => {
+    const sockets = Array.from({ length: 35 }, (_, index) =>
+      // Of each of them less than one account may send.
+      beginPut(`Content-Length: 4194304\r\n\r\n${'x'.repeat(4_194_303)}`, `account ${index % 5}`),
+    );
+    const refused = sockets.map((socket) => once(socket, 'data').then(([data]) => String(data)));
+    expect(await Promise.race(refused)).toMatch(/^HTTP\/1.1 503 [^]*too many manifests/);
+    for (const socket of sockets) socket.destroy();
+    await vi.waitFor(async () => {
+      const body = await imageManifest(call, 'a');
+      expect((await putManifest(call, 'a', 'after', body)).status).toBe(201);
+    });
+  });
+
+  it('that is refused at once is so too where the client reads only when it has sent everything', async () => {
+    // However long that takes here.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const megabyte = Buffer.alloc(1024 * 1024);
+    const socket = beginPut(`Content-Length: ${50 * megabyte.length}\r\n\r\n`).pause();
+    for (let sent = 0; sent < 50; sent += 1) if (!socket.write(megabyte)) await once(socket, 'drain');
+    expect(await text(socket)).toMatch(/^HTTP\/1.1 413 [^]*SIZE_INVALID/);
   });
 
   it('is taken while many others have hardly begun', async () => {
