@@ -113,6 +113,24 @@ it('a worker that is killed leaves the connections that wait for it', async () =
   expect(lines.join('')).toContain('a worker died');
 });
 
+it('a worker that can no longer be reached when it is ready leaves the connections that wait for it', async () => {
+  const script = scriptOf("process.send('ready'); process.on('message', () => 0);");
+  const { served, sockets } = await connected(60, () => {
+    const child = fork(script);
+    // Heard before the connections are sent.
+    child.once('message', () => {
+      child.disconnect();
+    });
+    return child;
+  });
+  let closed = 0;
+  for (const socket of sockets) socket.on('close', () => (closed += 1)).resume();
+  await vi.waitFor(() => {
+    expect(served.length + closed).toBe(60);
+  }, 15_000);
+  expect(closed).toBe(0);
+});
+
 it('a worker that cannot open its storage leaves all connections that came while it tried', async () => {
   const script = scriptOf("process.on('message', () => 0); setTimeout(() => process.exit(1), 1000);");
   const { served, lines } = await connected(60, () => fork(script));
