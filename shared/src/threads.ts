@@ -67,10 +67,10 @@ export class Threads<Work, Result> {
       recordTiming: false,
     });
     // A thread could not start: what waits in this pool would wait for ever.
-    pool.once('error', (error) => {
+    pool.on('error', (error) => {
+      if (pool !== this.#pool) return;
       this.#failure = error;
       this.#pool = this.#newPool();
-      pool.on('error', () => undefined);
       void pool.destroy();
     });
     return pool;

@@ -56,7 +56,7 @@ export interface ClientOptions {
 type Held = Session & { renew: number };
 
 /** Answers after which the same request may succeed. 498 is Swift's rate limit, 499 what it says when a body comes too slowly. */
-const passing = new Set([408, 429, 498, 499, 500, 502, 503, 504]);
+export const passing: ReadonlySet<number> = new Set([408, 429, 498, 499, 500, 502, 503, 504]);
 /** Connections to one server at a time, for what is short and for what takes as long as a client likes; what is more waits. */
 const connections = { short: 64, slow: 1024 };
 /** With less of its life left than this, in milliseconds, a token is not used any more. */

@@ -124,7 +124,7 @@ export async function remove(
   const said = await answer.body.text();
   const status = /"Response Status":\s*"(\d+)/.exec(said)?.[1] ?? '200';
   if (!['200', '404', '409'].includes(status)) throw new StorageUnavailable(`${name} was not removed whole: ${said}`);
-  return status === '200' || answer.repeated;
+  return status !== '404' || answer.repeated;
 }
 
 /** Removes many objects; says whether any of them was there. */

@@ -6,7 +6,7 @@ import { StorageFull, StorageUnavailable } from '../storage-driver.js';
 import { loginV1 } from './auth-v1.js';
 import { loginV2 } from './auth-v2.js';
 import { loginV3 } from './auth-v3.js';
-import { SwiftClient } from './client.js';
+import { SwiftClient, passing } from './client.js';
 import { SwiftDriver } from './driver.js';
 import { Names } from './names.js';
 import { putSmall, remove } from './objects.js';
@@ -180,12 +180,12 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
   const { osAuthUrl = '' } = settings;
   const address = storageUrl ?? osAuthUrl;
   const status = cause instanceof SwiftRefused ? cause.status : 0;
-  const passing = status >= 500 || [408, 429, 498, 499].includes(status);
+  const passes = status >= 500 || passing.has(status);
   const flaw = cause instanceof SwiftUnreachable ? cause.flaw : undefined;
   const swift = storageUrl !== undefined && (status > 0 || cause instanceof SwiftUnreachable);
   const listed = swift && versionOf(osAuthUrl, settings) !== 1;
   const remedies: [when: boolean, variable: string, remedy: string][] = [
-    [passing, 'OS_AUTH_URL', `this may pass: start again later, or see what ails ${address}`],
+    [passes, 'OS_AUTH_URL', `this may pass: start again later, or see what ails ${address}`],
     [flaw === 'untrusted', 'OS_CACERT', 'set it to the certificate (PEM) of the authority that signed it'],
     [swift && status === 403, 'OS_CONTAINER', "check the user's rights on the container"],
     [swift && status === 404, 'OS_CONTAINER', 'this account does not exist, or may not make containers'],
