@@ -84,7 +84,7 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     after(longSynced, /writev?\(.*202 Accepted/, '202 is answered');
     const renamed = after(
       longSynced,
-      /rename\("[^"]*wharfie\/tmp\/[^"]*", "[^"]*uploads\/[^"]*\/data"\) += 0/,
+      /rename\("[^"]*wharfie\/tmp\/[^"]*", "[^"]*uploads\/[^"]*"\) += 0/,
       'a copy is taken',
     );
     const copy = /wharfie\/tmp\/([^"]*)"/.exec(lines[renamed] ?? '')?.[1] ?? '';
@@ -103,7 +103,8 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     const begun = await call('POST', '/v2/durable/app/blobs/uploads/');
     const written = await call('PATCH', locationOf(begun), { body: content });
     const upload = join(wharfie.data, 'registry', 'wharfie', 'uploads', begun.headers.get('docker-upload-uuid') ?? '');
-    await rename(join(upload, String(content.length)), join(upload, `${content.length}.${randomUUID()}`));
+    const state = `${content.length}.data`;
+    await rename(join(upload, state), join(upload, `${state}.${randomUUID()}`));
     await expectStatus(await call('PUT', locationOf(written, `digest=${digestOf(content)}`)), 201);
   }
 });

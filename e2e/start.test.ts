@@ -102,7 +102,9 @@ describe('npm start', () => {
     });
     // It has arrived when the upload is claimed by its writer.
     const uploads = join(wharfie.data, 'registry', 'wharfie', 'uploads');
-    await wharfie.waitFor(async () => (await readdir(uploads, { recursive: true })).some((name) => /\/0\./.test(name)));
+    await wharfie.waitFor(async () =>
+      (await readdir(uploads, { recursive: true })).some((name) => /\/0\.data\./.test(name)),
+    );
     const stopped = wharfie.stop();
     await wharfie.said(/stopping/);
     end();

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 
 // Tasks take turns: none waits while another one waits for the disk, copies a file or removes a tree.
@@ -12,6 +12,9 @@ const [sync, datasync] = [promisify(fs.fsync), promisify(fs.fdatasync)];
 
 /** How often a name is looked up again that another process renames all the time. */
 export const attempts = 100;
+
+/** The name of an upload's file until another writer goes on with a copy; and that of a blob's. */
+const firstName = 'data';
 
 /** Code of the failure that says that an upload does not stand at the offset, or is another writer's now. */
 export const otherOffset = 'OTHER_OFFSET';
@@ -24,7 +27,7 @@ export const otherOffset = 'OTHER_OFFSET';
  * @property {string} target
  * @property {(file: string) => Promise<void> | void} fill makes the file before it returns; it is on the disk when that fulfils
  * @property {(file: string) => void} [undo] puts back what `fill` took
- * @property {string} [folder] that holds the file alone: becomes the one around `target` where only that is missing
+ * @property {string | undefined} [folder] that holds the file alone: becomes the one around `target` where only that is missing
  */
 
 /** @typedef {{ place: string, stage: string, staged: Appearing[] }} Move */
@@ -60,8 +63,9 @@ const tasks = {
   /** Not at one stroke, as nobody has been told its name. @param {{ upload: string }} work */
   begin({ upload }) {
     fs.mkdirSync(upload);
-    fs.mkdirSync(join(upload, '0'));
-    fs.closeSync(fs.openSync(join(upload, '0', 'data'), 'wx', 0o644));
+    const folder = join(upload, `0.${firstName}`);
+    fs.mkdirSync(folder);
+    fs.closeSync(fs.openSync(join(folder, firstName), 'wx', 0o644));
   },
 
   /**
@@ -69,35 +73,34 @@ const tasks = {
    * @param {{ upload: string, offset: number, content: Uint8Array, temporary: string }} work
    */
   async append({ upload, offset, content, temporary }) {
-    const claim = await take(upload, offset, temporary);
+    const file = await take(upload, offset, temporary);
     try {
-      const opened = await held(claim, offset, () => fs.openSync(cut(join(claim, 'data'), offset), 'r+'));
+      const opened = await held(file, offset, () => fs.openSync(cut(file, offset), 'r+'));
       await using(opened, (fd) => writeAll(fd, content, offset));
     } catch (error) {
-      revert(claim, offset);
+      revert(file, offset);
       throw error;
     }
-    return give(claim, offset + content.length);
+    return give(file, offset + content.length);
   },
 
   /**
-   * Takes an upload for one writer; returns the folder that is now its own, whose file ends at the offset.
+   * Takes an upload for one writer; returns the file that is now its own, which ends at the offset.
    * @param {{ upload: string, offset: number, temporary: string }} work
    */
   async claim({ upload, offset, temporary }) {
-    const claim = await take(upload, offset, temporary);
-    await held(claim, offset, () => cut(join(claim, 'data'), offset));
-    return claim;
+    const file = await take(upload, offset, temporary);
+    return held(file, offset, () => cut(file, offset));
   },
 
-  /** Gives a claimed upload back with the size that now counts, and returns that. @param {{ claim: string, size: number }} work */
-  release({ claim, size }) {
-    return give(claim, size);
+  /** Gives a claimed upload back with the size that now counts, and returns that. @param {{ file: string, size: number }} work */
+  release({ file, size }) {
+    return give(file, size);
   },
 
-  /** Gives a claimed upload back as it was. @param {{ claim: string, offset: number }} work */
-  abandon({ claim, offset }) {
-    revert(claim, offset);
+  /** Gives a claimed upload back as it was. @param {{ file: string, offset: number }} work */
+  abandon({ file, offset }) {
+    revert(file, offset);
   },
 
   /**
@@ -105,16 +108,17 @@ const tasks = {
    * @param {{ upload: string, size: number, target: string, more: SmallFile[], temporary: string }} work
    */
   async commit({ upload, size, target, more, temporary }) {
-    const claim = await take(upload, size, temporary);
+    const file = await take(upload, size, temporary);
+    // Nothing else is in the folder of a file that nobody has copied.
+    const folder = basename(file) === firstName ? dirname(file) : undefined;
     try {
-      await held(claim, size, async () => {
+      await held(file, size, async () => {
         // The bytes themselves were synced when appended.
-        const file = cut(join(claim, 'data'), size);
-        await appear([{ ...moved(file, target), folder: claim }, ...more.map(written)], temporary);
+        await appear([{ ...moved(cut(file, size), target), folder }, ...more.map(written)], temporary);
       });
     } catch (error) {
       // Given back, it need not be copied by whoever tries again.
-      ifPossible(() => give(claim, size));
+      ifPossible(() => give(file, size));
       throw error;
     }
     ifPossible(() => {
@@ -226,28 +230,45 @@ function topmostMissing(path) {
 }
 
 /**
- * Takes an upload, from nobody or from another writer; returns the folder that is now ours.
+ * Takes an upload, from nobody or from another writer; returns the file that is now ours, in a folder that is.
  * @param {string} upload @param {number} offset @param {string} temporary
  */
 async function take(upload, offset, temporary) {
-  const claim = join(upload, `${offset}.${randomUUID()}`);
-  if (renamed(join(upload, String(offset)), claim)) return claim;
+  const claimed = (/** @type {string} */ file) => join(upload, `${offset}.${file}.${randomUUID()}`, file);
+  const free = claimed(firstName);
+  if (renamed(join(upload, `${offset}.${firstName}`), dirname(free))) return free;
   const name = nameIn(upload);
-  if (sizeOf(name) !== offset) throw isElsewhere(offset);
-  // The other writer may still hold the file open: leave it to that one, and go on with a copy of what counts.
-  const copy = join(temporary, randomUUID());
+  const { size, file, claim } = stateOf(name);
+  if (size !== offset) throw isElsewhere(offset);
+  const found = claimed(file);
+  await held(found, offset, () => {
+    fs.renameSync(join(upload, name), dirname(found));
+  });
+  return claim === undefined ? found : copied(found, claimed(randomUUID()), offset, temporary);
+}
+
+/**
+ * Goes on with a copy of what counts, as the writer from whom the file was taken may still hold it open. Even a rename of
+ * that one may end in our folder, whose path it has looked up before: so the copy has a name that nobody else uses.
+ * @param {string} found @param {string} copy @param {number} offset @param {string} temporary
+ */
+async function copied(found, copy, offset, temporary) {
+  const made = join(temporary, basename(copy));
   try {
-    await held(claim, offset, async () => {
-      fs.renameSync(join(upload, name), claim);
-      await copyFile(join(claim, 'data'), copy);
-      await using(fs.openSync(cut(copy, offset), 'r+'), datasync);
-      fs.renameSync(copy, join(claim, 'data'));
+    await held(found, offset, async () => {
+      await copyFile(found, made);
+      await using(fs.openSync(cut(made, offset), 'r+'), datasync);
+      fs.renameSync(made, join(dirname(found), basename(copy)));
+      fs.renameSync(dirname(found), dirname(copy));
     });
   } catch (error) {
-    fs.rmSync(copy, { force: true });
+    fs.rmSync(made, { force: true });
     throw error;
   }
-  return claim;
+  ifPossible(() => {
+    fs.rmSync(join(dirname(copy), basename(found)));
+  });
+  return copy;
 }
 
 /** Whether it was there, and is renamed now. @param {string} from @param {string} to */
@@ -273,10 +294,11 @@ function cut(file, offset) {
   return file;
 }
 
-/** Gives a claimed upload back. @param {string} claim @param {number} size that counts now */
-function give(claim, size) {
+/** Gives a claimed upload back. @param {string} file @param {number} size that counts now */
+function give(file, size) {
+  const claim = dirname(file);
   try {
-    fs.renameSync(claim, join(dirname(claim), String(size)));
+    fs.renameSync(claim, join(dirname(claim), `${size}.${basename(file)}`));
     return size;
   } catch (error) {
     throw hasCode(error, 'ENOENT') ? isElsewhere(size) : error;
@@ -286,13 +308,13 @@ function give(claim, size) {
 /**
  * Gives a claimed upload back as it was, if that can be. On a full disk, what does not count gives its room back at once,
  * and not when the upload is purged.
- * @param {string} claim @param {number} offset
+ * @param {string} file @param {number} offset
  */
-function revert(claim, offset) {
+function revert(file, offset) {
   // The size in the name is what counts.
-  ifPossible(() => cut(join(claim, 'data'), offset));
+  ifPossible(() => cut(file, offset));
   // When that fails, another writer has it.
-  ifPossible(() => give(claim, offset));
+  ifPossible(() => give(file, offset));
 }
 
 /** @param {() => void} action on which nothing depends */
@@ -307,13 +329,13 @@ function ifPossible(action) {
 /**
  * Runs what needs a claim. When something is missing, another writer has taken it, or only its file has gone.
  * @template Result
- * @param {string} claim @param {number} offset @param {() => Result | Promise<Result>} action
+ * @param {string} file @param {number} offset @param {() => Result | Promise<Result>} action
  */
-async function held(claim, offset, action) {
+async function held(file, offset, action) {
   try {
     return await action();
   } catch (error) {
-    if (hasCode(error, 'ENOENT') && !fs.existsSync(claim)) throw isElsewhere(offset);
+    if (hasCode(error, 'ENOENT') && !fs.existsSync(dirname(file))) throw isElsewhere(offset);
     throw error;
   }
 }
@@ -328,9 +350,13 @@ function nameIn(upload) {
   throw Object.assign(new Error(`${upload} is empty`), { code: 'ENOENT' });
 }
 
-/** How many bytes of an upload count. @param {string} name of the one folder in its folder */
-export function sizeOf(name) {
-  return Number(name.split('.', 1)[0]);
+/**
+ * What the name of the one folder in that of an upload says: how many bytes count, of which file in it, and whose it is now.
+ * @param {string} name
+ */
+export function stateOf(name) {
+  const [size, file = '', claim] = name.split('.');
+  return { size: Number(size), file, claim };
 }
 
 /** @param {number} fd @param {Uint8Array} bytes @param {number} position */

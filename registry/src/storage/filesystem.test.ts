@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -63,7 +63,7 @@ describe('filesystem', () => {
       await driver.put(before, Buffer.from('abc'), signal);
       await driver.beginUpload('given', signal);
       await driver.appendUpload('given', 0, pieces('abc'), signal);
-      const { ino } = await stat(join(root, 'wharfie', 'uploads', 'given', '3', 'data'));
+      const { ino } = await stat(join(root, 'wharfie', 'uploads', 'given', '3.data', 'data'));
       // Two new files cannot have one name.
       const twice = { path: 'given/new/link', content: Buffer.from('x') };
       await expect(driver.commitUpload('given', 3, 'given/back/data', signal, [twice, twice])).rejects.toThrow();
@@ -75,17 +75,20 @@ describe('filesystem', () => {
     },
   );
 
-  it.each(['3', '3.killed'])('refuses to go on with a file that a power cut has left short (%s)', async (name) => {
-    const driver = await FilesystemDriver.open(root);
-    const folder = join(root, 'wharfie', 'uploads', `short-${name}`, name);
-    await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, 'data'), 'a');
-    for (const bytes of ['def', 'd'.repeat(100_000)]) {
-      await expect(driver.appendUpload(`short-${name}`, 3, pieces(bytes), signal)).rejects.toThrow(InvalidOffset);
-    }
-    await expect(driver.commitUpload(`short-${name}`, 3, 'short/data', signal)).rejects.toThrow(InvalidOffset);
-    await expect(driver.get('short/data', signal)).rejects.toThrow(PathNotFound);
-  });
+  it.each(['3.data', '3.data.killed'])(
+    'refuses to go on with a file that a power cut has left short (%s)',
+    async (name) => {
+      const driver = await FilesystemDriver.open(root);
+      const folder = join(root, 'wharfie', 'uploads', `short-${name}`, name);
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, 'data'), 'a');
+      for (const bytes of ['def', 'd'.repeat(100_000)]) {
+        await expect(driver.appendUpload(`short-${name}`, 3, pieces(bytes), signal)).rejects.toThrow(InvalidOffset);
+      }
+      await expect(driver.commitUpload(`short-${name}`, 3, 'short/data', signal)).rejects.toThrow(InvalidOffset);
+      await expect(driver.get('short/data', signal)).rejects.toThrow(PathNotFound);
+    },
+  );
 
   it('gives an upload to one of many who take it over from each other at once', async () => {
     const drivers = await Promise.all(Array.from({ length: 6 }, () => FilesystemDriver.open(root)));
@@ -106,6 +109,28 @@ describe('filesystem', () => {
     expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
     await Promise.all(drivers.map((driver) => driver.close()));
   });
+
+  it.runIf(process.platform === 'linux')(
+    'keeps its bytes when a slow rival’s call ends in the folder that it has taken',
+    async () => {
+      const driver = await FilesystemDriver.open(root);
+      await driver.beginUpload('slow', signal);
+      await driver.appendUpload('slow', 0, pieces('abc'), signal);
+      const folder = join(root, 'wharfie', 'uploads', 'slow');
+      // A rival that was killed, or has just looked the folder's path up, and is slower than what follows.
+      await rename(join(folder, '3.data'), join(folder, '3.data.rival'));
+      const lookedUp = await open(join(folder, '3.data.rival'));
+      expect(await driver.appendUpload('slow', 3, pieces('def'), signal)).toBe(6);
+      await writeFile(join(root, 'late'), 'abc');
+      await rename(join(root, 'late'), `/proc/self/fd/${lookedUp.fd}/data`);
+      await lookedUp.close();
+      expect(await driver.appendUpload('slow', 6, pieces('ghi'), signal)).toBe(9);
+      await driver.commitUpload('slow', 9, 'slow/data', signal);
+      expect((await driver.get('slow/data', signal)).toString()).toBe('abcdefghi');
+      expect(await readdir(join(root, 'slow'))).toEqual(['data']);
+      await expect(readdir(folder)).rejects.toThrow('ENOENT');
+    },
+  );
 
   it('lets many put, replace and delete at once what lies in one folder', async () => {
     const drivers = await Promise.all(Array.from({ length: 6 }, () => FilesystemDriver.open(root)));
@@ -146,7 +171,7 @@ describe('filesystem', () => {
       pieces('lost'.repeat(1_000_000), () => never),
       signal,
     );
-    await expect.poll(() => readdir(join(root, 'wharfie', 'uploads', 'killed'))).not.toEqual(['3']);
+    await expect.poll(() => readdir(join(root, 'wharfie', 'uploads', 'killed'))).not.toEqual(['3.data']);
     const other = await FilesystemDriver.open(root);
     expect(await other.uploadSize('killed', signal)).toBe(3);
     expect(await other.appendUpload('killed', 3, pieces('def'), signal)).toBe(6);
@@ -158,7 +183,7 @@ describe('filesystem', () => {
     const driver = await FilesystemDriver.open(root);
     await driver.beginUpload('moved', signal);
     await driver.appendUpload('moved', 0, pieces('abc'), signal);
-    await rename(join(root, 'wharfie', 'uploads', 'moved', '3', 'data'), join(root, 'elsewhere'));
+    await rename(join(root, 'wharfie', 'uploads', 'moved', '3.data', 'data'), join(root, 'elsewhere'));
     await expect(driver.readUpload('moved', { start: 0, length: 3 }, signal)).rejects.toThrow(PathNotFound);
     await expect(driver.appendUpload('moved', 3, pieces('def'), signal)).rejects.toThrow(PathNotFound);
     await expect(driver.commitUpload('moved', 3, 'moved/data', signal)).rejects.toThrow(PathNotFound);

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { NoThread, Threads } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { Tasks } from './filesystem-changes.js';
-import { attempts, hasCode, otherOffset, sizeOf } from './filesystem-changes.js';
+import { attempts, hasCode, otherOffset, stateOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
 import { purgeEach } from './purge-each.js';
 import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver, StoredFile } from './storage-driver.js';
@@ -40,10 +40,11 @@ type Outcome<Task extends keyof Tasks> =
  * Objects as files below a root that any number of processes may share, on any POSIX file system.
  *
  * What is being written lies below `wharfie/`, on the same file system as the objects, and is renamed into place when it
- * is whole and on the disk. An upload is `wharfie/uploads/<id>/<size>/data`: the folder's name says how many bytes count.
- * Whoever appends renames that folder to `<size>.<random>` and, when the bytes are on the disk, to the new size. A rename
- * succeeds for one process only, so this is the lock, and it needs no clean-up: after a crash, or when two append at
- * once, the next writer takes the folder by the same rename and goes on with a copy of the bytes that count.
+ * is whole and on the disk. An upload is `wharfie/uploads/<id>/<size>.<file>/<file>`: the folder's name says how many bytes
+ * count, and of which file. Whoever appends renames that folder to `<size>.<file>.<random>` and, when the bytes are on the
+ * disk, to the new size. A rename succeeds for one process only, so this is the lock, and it needs no clean-up: after a
+ * crash, or when two append at once, the next writer takes the folder by the same rename and goes on with a copy of the
+ * bytes that count.
  */
 export class FilesystemDriver implements StorageDriver {
   readonly #root: string;
@@ -197,9 +198,8 @@ export class FilesystemDriver implements StorageDriver {
     return guarded(upload, async () => {
       // When a writer has renamed the folder meanwhile, it has another name now, or is gone.
       for (let attempt = 0; attempt < attempts; attempt += 1) {
-        const { name } = await this.#state(upload);
-        const file = join(this.#upload(upload), name, 'data');
-        const stream = await openFile(file, part, signal).catch(ifMissing(() => undefined));
+        const { path } = await this.#state(upload);
+        const stream = await openFile(path, part, signal).catch(ifMissing(() => undefined));
         if (stream) return stream;
       }
       // Whoever committed this was killed between the file's rename and the folder's end.
@@ -263,16 +263,16 @@ export class FilesystemDriver implements StorageDriver {
   }
 
   async #appendLong(at: Work<'claim'>, source: ByteSource): Promise<number> {
-    const claim = await this.#change('claim', at);
+    const file = await this.#change('claim', at);
     let written: number;
     try {
-      written = await writeInto(join(claim, 'data'), 'r+', at.offset, source);
+      written = await writeInto(file, 'r+', at.offset, source);
     } catch (error) {
-      await this.#change('abandon', { claim, offset: at.offset });
+      await this.#change('abandon', { file, offset: at.offset });
       // The claim has just found the file there: now only another writer can have taken it.
       throw hasCode(error, 'ENOENT') ? new InvalidOffset(at.offset) : error;
     }
-    return this.#change('release', { claim, size: at.offset + written });
+    return this.#change('release', { file, size: at.offset + written });
   }
 
   /** Has a thread change what lies below the root. @throws InvalidOffset, and what the file system says */
@@ -296,12 +296,14 @@ export class FilesystemDriver implements StorageDriver {
     return join(this.#uploads, upload);
   }
 
-  /** The one folder of an upload: its name, and the size that counts. */
-  async #state(upload: string): Promise<{ name: string; size: number }> {
+  /** The file of an upload, and the size that counts. */
+  async #state(upload: string): Promise<{ path: string; size: number }> {
     // A listing that meets a rename may hold neither the old name nor the new one.
     for (let attempt = 0; attempt < attempts; attempt += 1) {
       const [name] = await readdir(this.#upload(upload));
-      if (name !== undefined) return { name, size: sizeOf(name) };
+      if (name === undefined) continue;
+      const { size, file } = stateOf(name);
+      return { path: join(this.#upload(upload), name, file), size };
     }
     throw new PathNotFound(upload);
   }
