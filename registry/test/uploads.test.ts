@@ -2,6 +2,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { everything, repositoryAccess } from '@wharfie/shared';
 import { MemoryDriver } from '../src/storage/memory.js';
@@ -227,6 +229,25 @@ describe('an upload', () => {
     vi.spyOn(storage, 'readUpload').mockRejectedValueOnce(new StorageUnavailable('busy'));
     expect((await there('PUT', end)).status).toBe(503);
     expect((await there('PUT', end)).status).toBe(201);
+    await other.close();
+  });
+
+  it('is ended by two at once, of whom one makes the blob and the other finds it made', async () => {
+    /** Takes its time between the end of an upload and the blob, as any storage may. */
+    class Slow extends MemoryDriver {
+      override async commitUpload(...[upload, size, path, signal, more]: Parameters<MemoryDriver['commitUpload']>) {
+        const bytes = await buffer(await this.readUpload(upload, { start: 0, length: size }, signal));
+        await this.cancelUpload(upload, signal);
+        await delay(300);
+        await this.putAll([{ path, content: bytes }, ...(more ?? [])], signal);
+      }
+    }
+    const other = await startRegistry(new Slow());
+    const there = client(other, 'a');
+    const begun = await there('POST', '/v2/a/blobs/uploads/');
+    const sent = await there('PATCH', location(begun), { body: 'content' });
+    const ends = [1, 2].map(() => there('PUT', `${location(sent)}&digest=${sha256('content')}`));
+    expect((await Promise.all(ends)).map(({ status }) => status)).toEqual([201, 201]);
     await other.close();
   });
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Digest, DigestAlgorithm } from '@wharfie/shared';
 import { OciError, algorithmOf } from '@wharfie/shared';
 import type { ByteSource, StorageDriver } from '../storage/storage-driver.js';
@@ -7,6 +8,9 @@ import type { Blobs } from './blobs.js';
 import { RunningHash, RunningHashes } from './hashing.js';
 import { blobPath, layerLink } from './layout.js';
 import { missingAs } from './missing.js';
+
+/** When a blob is looked for that another request is just making of the same upload: milliseconds after the look before. */
+const looks = [0, 50, 100, 200, 400, 800];
 
 /** An upload as its client knows it: what the signed Location says. The storage has the last word on the size. */
 export interface Upload {
@@ -169,7 +173,7 @@ export class Uploads {
     this.#hashes.forget(id);
   }
 
-  /** Whether an upload is gone because somebody who did not come to its end has made it a blob. */
+  /** Whether an upload is gone because another request has made it a blob, or one that did not come to its end. */
   async #isCommitted(
     { size, digest: sent }: Upload,
     digest: Digest,
@@ -180,8 +184,12 @@ export class Uploads {
       error instanceof OciError && (error instanceof UploadOffsetError || error.problem === 'BLOB_UPLOAD_UNKNOWN');
     // Only who has sent the bytes, as the signed Location proves, may have the blob for it.
     if (!isGone || sent !== digest) return false;
-    const blob = await this.storage.stat(blobPath(digest), signal).catch(missingAs(undefined));
-    return blob?.size === size;
+    for (const pause of looks) {
+      await delay(pause, undefined, { signal });
+      const blob = await this.storage.stat(blobPath(digest), signal).catch(missingAs(undefined));
+      if (blob?.size === size) return true;
+    }
+    return false;
   }
 
   /** Streams bytes to where they belong. They become visible only when they are what the digest says. */
