@@ -58,8 +58,9 @@ function refuseOddities(server: Server, connections: Connections): void {
     // What came before has its own answer, which this must not be taken for, nor be held in.
     const owed = connections
       .underWay(socket)
-      .some((response) => (response.headersSent || response.req.complete) && !response.writableFinished);
-    if (owed || !socket.writable) socket.destroy();
+      .findLast((response) => (response.headersSent || response.req.complete) && !response.writableFinished);
+    if (!socket.writable || owed?.headersSent) socket.destroy();
+    else if (owed) owed.shouldKeepAlive = false;
     else answerAndClose(socket, error);
   };
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {

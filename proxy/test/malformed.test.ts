@@ -236,23 +236,31 @@ test.each([
   expect(door.log.filter(({ msg }) => msg === 'request').length).toBeLessThan(200);
 });
 
-test.each([
-  ['nonsense', 'has not begun', false],
-  ['nonsense', 'has begun', true],
-  ['CONNECT x:1 HTTP/1.1\r\nHost: x', 'has not begun', false],
-  ['CONNECT x:1 HTTP/1.1\r\nHost: x', 'has begun', true],
-])('%j behind a pull whose answer %s ends the connection without a word', async (nonsense, _, begun) => {
+const nonsense = ['nonsense', 'CONNECT x:1 HTTP/1.1\r\nHost: x'];
+
+test.each(nonsense)('%j behind a request ends the connection with the answer to that', async (behind) => {
+  const door = await openDoor();
+  const line = `HTTP/1.1\r\nHost: x\r\n${authorization}\r\n`;
+  for (const asked of [`GET ${manifest} ${line}`, `GET ${manifest} ${line}\r\nGET ${manifest} ${line}`]) {
+    const said = await speak(door, `${asked}\r\n${behind}\r\n\r\n`);
+    expect(said.match(/HTTP\/1\.1 \d+/g)).toEqual(asked.match(/GET/g)?.map(() => 'HTTP/1.1 200'));
+    expect(said.match(/\r\nConnection: [^\r]+/g)?.at(-1)).toBe('\r\nConnection: close');
+  }
+  expectEnvelope(await speak(door, `GET ${manifest} ${line}Transfer-Encoding:\r\n\r\n${behind}\r\n\r\n`), 400);
+  expect(door.asked).toHaveLength(3);
+});
+
+test.each(nonsense)('%j behind a pull whose answer has begun cuts it off without a word', async (behind) => {
   const door = await openDoor({
     registry: (_, response) => {
       response.writeHead(200, { 'Content-Length': 5 });
-      if (begun) response.write('he');
+      response.write('he');
     },
   });
   const socket = dial(door);
   const said = heard(socket);
-  const pullBegins = begun ? once(socket, 'data') : once(door.registry, 'request');
   socket.write(`GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`);
-  await pullBegins;
-  socket.write(`${nonsense}\r\n\r\n`);
-  expect((await said).split('\r\n\r\n')[1]).toBe(begun ? 'he' : undefined);
+  await once(socket, 'data');
+  socket.write(`${behind}\r\n\r\n`);
+  expect((await said).split('\r\n\r\n')[1]).toBe('he');
 });
