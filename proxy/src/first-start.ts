@@ -1,9 +1,10 @@
-import { SettingsError } from '@wharfie/shared';
-import { access, chmod, constants, mkdir, stat } from 'node:fs/promises';
+import { SettingsError, makeFolder } from '@wharfie/shared';
+import { access, chmod, constants, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultPolicy } from './access/policy.js';
 import { editFile } from './files/replace-file.js';
 import { setHash } from './htpasswd/file.js';
+import type { ProxySettings } from './settings.js';
 import { accountNameProblem, generatePassword, hashPassword, passwordProblem } from './htpasswd/password.js';
 
 /** The files that say who may come in. */
@@ -16,6 +17,13 @@ export interface FirstAccount {
   user: string;
   /** A random one when undefined. */
   password: string | undefined;
+  /** The variable that gave it. */
+  passwordFrom?: string | undefined;
+}
+
+export function firstAccount({ adminUser, adminPassword, sources }: ProxySettings): FirstAccount {
+  const passwordFrom = sources.find(({ setting }) => setting === 'WHARFIE_ADMIN_PASSWORD')?.source;
+  return { user: adminUser, password: adminPassword, passwordFrom };
 }
 
 export function dataFiles(data: string): DataFiles {
@@ -28,9 +36,7 @@ export function dataFiles(data: string): DataFiles {
  */
 export async function ensureDataFolder(data: string): Promise<void> {
   try {
-    const made = await mkdir(data, { recursive: true, mode: 0o700 });
-    if (made !== undefined) await chmod(data, 0o700);
-    if (!(await stat(data)).isDirectory()) throw new Error('it is no folder');
+    if (await makeFolder(data, 0o700)) await chmod(data, 0o700);
     await access(data, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
@@ -48,12 +54,15 @@ export async function ensurePolicy(path: string, adminUser: string): Promise<voi
  * Whether the first account can be made, where there is none: before anything is made for it.
  * @throws SettingsError
  */
-export async function checkFirstAccount(path: string, { user, password }: FirstAccount): Promise<void> {
+export async function checkFirstAccount(
+  path: string,
+  { user, password, passwordFrom = 'WHARFIE_ADMIN_PASSWORD' }: FirstAccount,
+): Promise<void> {
   if (await exists(path)) return;
   const nameProblem = accountNameProblem(user);
   if (nameProblem) throw new SettingsError('WHARFIE_ADMIN_USER', `the name ${nameProblem}`);
   const problem = password === undefined ? undefined : passwordProblem(password);
-  if (problem) throw new SettingsError('WHARFIE_ADMIN_PASSWORD', problem);
+  if (problem) throw new SettingsError(passwordFrom, problem);
 }
 
 /**

@@ -38,11 +38,14 @@ export function checkFraming(request: IncomingMessage): void {
   const { headers, rawHeaders, httpVersion, method = '' } = request;
   if (httpVersion !== '1.1' && httpVersion !== '1.0')
     throw unclear(`HTTP/${httpVersion} is not spoken here; use HTTP/1.1`);
-  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
+  const count = (wanted: string) =>
+    rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === wanted).length;
+  const hosts = count('host');
   // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) {
     throw unclear('a request needs exactly one Host header');
   }
+  if (count('authorization') > 1) throw unclear('a request has one Authorization header at most');
   const coding = headers['transfer-encoding'];
   if (coding !== undefined && (httpVersion === '1.0' || coding.toLowerCase() !== 'chunked')) {
     throw unclear('the only Transfer-Encoding is chunked, and that from HTTP/1.1 on');

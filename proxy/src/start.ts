@@ -21,7 +21,14 @@ import { requestEvents } from './connections.js';
 import { doorUrl } from './door-url.js';
 import { createDoor } from './door.js';
 import { WatchedFile } from './files/watched-file.js';
-import { checkFirstAccount, dataFiles, ensureDataFolder, ensureFirstAccount, ensurePolicy } from './first-start.js';
+import {
+  checkFirstAccount,
+  dataFiles,
+  ensureDataFolder,
+  ensureFirstAccount,
+  ensurePolicy,
+  firstAccount,
+} from './first-start.js';
 import { guessReporter } from './guess-report.js';
 import { parseHtpasswd, type Htpasswd } from './htpasswd/file.js';
 import { Guesses } from './htpasswd/guesses.js';
@@ -88,7 +95,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const metrics = createMetrics(register);
     const secret = await loadSecret(settings.secretFile, settings.sources);
     const files = dataFiles(data);
-    const first = { user: settings.adminUser, password: settings.adminPassword };
+    const first = firstAccount(settings);
     await checkFirstAccount(files.htpasswd, first);
     await ensurePolicy(files.access, settings.adminUser);
     const policy = await openPolicy(files.access, { log, metrics, audit });

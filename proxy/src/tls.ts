@@ -28,7 +28,10 @@ export async function loadTls(files: TlsFiles): Promise<Certificate> {
     createSecureContext(options);
   } catch (error) {
     const reason = `${files.cert} and ${files.key} cannot be used together: ${(error as Error).message}`;
-    throw new SettingsError('WHARFIE_TLS_CERT', `${reason}; both must be PEM, the key that of the first certificate`);
+    throw new SettingsError(
+      'WHARFIE_TLS_CERT',
+      `${reason}; both must be PEM, the key that of the first certificate and without a passphrase`,
+    );
   }
   return options;
 }

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -151,15 +152,20 @@ describe('wharfie', () => {
   });
 
   it.each([
-    ['', 'empty'],
-    ['\n', 'empty'],
-    ['one\ntwo\n', 'more than one line'],
-    ['x'.repeat(73), '72 bytes'],
-    [Buffer.from('p\xe4ss', 'latin1'), 'not UTF-8'],
-  ])('refuses the password %j', (input, reason) => {
+    ['', 'empty', 1],
+    ['\n', 'empty', 1],
+    ['one\ntwo\n', 'more than one line', 2],
+    ['x'.repeat(73), '72 bytes', 1],
+    [Buffer.from('p\xe4ss', 'latin1'), 'not UTF-8', 1],
+  ])('refuses the password %j', (input, reason, expected) => {
     const { status, stderr } = wharfie(['users', 'add', 'bob', '--password-stdin'], input);
-    expect(status).toBe(1);
+    expect(status).toBe(expected);
     expect(stderr).toContain(reason);
+    addUser('eve');
+    expect(wharfie(['users', 'verify', 'eve', '--password-stdin'], input)).toMatchObject({
+      status: expected,
+      stderr: expect.stringContaining(reason) as string,
+    });
     expect(stderr).not.toContain('xxx');
   });
 
@@ -272,6 +278,54 @@ describe('wharfie', () => {
     expect(readFileSync(file('htpasswd'), 'utf8')).toBe('');
     expect(wharfie(['users', 'remove', 'bob']).status).toBe(1);
   });
+
+  it('lists the accounts where access.yml is wrong, and says what it cannot tell', () => {
+    addUser('bob');
+    writeFileSync(file('access.yml'), 'rule: []\n');
+    expect(wharfie(['users', 'list'])).toEqual({
+      status: 0,
+      stdout: expect.stringContaining('bob    -        $2y$   4      -') as string,
+      stderr: expect.stringMatching(/^wharfie: .*line 1: unknown key.*unknown until that is mended\n$/) as string,
+    });
+  });
+
+  it('gives a password to an account whose name a hand has written, though none is made with it', () => {
+    mkdirSync(data);
+    writeFileSync(file('htpasswd'), '@ops:plain\n');
+    expect(wharfie(['users', 'passwd', '@ops', '--cost', '4', '--password-stdin'], 'secret').status).toBe(0);
+    expect(wharfie(['users', 'verify', '@ops', '--password-stdin'], 'secret').status).toBe(0);
+  });
+
+  it.each([
+    ['htpasswd', ['users', 'list'], ['users', 'add', 'eve', '--generate']],
+    ['access.yml', ['access', 'list'], ['access', 'grant', 'eve', 'pull', 'a']],
+  ])('neither waits for a pipe in place of %s nor replaces it', (name, ...commands) => {
+    mkdirSync(data);
+    spawnSync('mkfifo', [file(name)]);
+    for (const words of commands) {
+      expect(wharfie(words)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining('device or a pipe') as string,
+      });
+    }
+    expect(statSync(file(name)).isFIFO()).toBe(true);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)(
+    'leaves a file to its owner when another user may replace it (skipped unless run by root)',
+    () => {
+      addUser('bob');
+      chmodSync(join(data, '..'), 0o755);
+      chmodSync(data, 0o777);
+      chmodSync(file('htpasswd'), 0o644);
+      const before = statSync(file('htpasswd'));
+      const other = { uid: 4242, gid: 4242, env: environment(), input: 'secret' };
+      const { status, stderr } = spawnSync(process.execPath, [bin, 'users', 'add', 'eve', '--password-stdin'], other);
+      expect(status).toBe(2);
+      expect(String(stderr)).toContain('run this as the user that runs the services');
+      expect(statSync(file('htpasswd'))).toMatchObject({ ino: before.ino, uid: before.uid });
+    },
+  );
 
   it('removes an account where access.yml is wrong, and says that it cannot look there', () => {
     addUser('bob');

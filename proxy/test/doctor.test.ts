@@ -128,6 +128,19 @@ describe('wharfie doctor', () => {
       ({ file }) => writeFile(file('access.yml'), 'x: 1'),
       /^bad +access.yml: .*line 1: unknown key/m,
     ],
+    [
+      'an audit log that cannot be',
+      ({ settings }) => (settings['WHARFIE_AUDIT_LOG'] = '/nowhere/audit'),
+      /^bad +audit log: \/nowhere\/audit cannot be written \(ENOENT\)/m,
+    ],
+    [
+      'a first password that cannot be',
+      async ({ file, settings }) => {
+        await rm(file('htpasswd'));
+        settings['WHARFIE_ADMIN_PASSWORD'] = 'x'.repeat(73);
+      },
+      /^bad +first account: WHARFIE_ADMIN_PASSWORD: .*72 bytes/m,
+    ],
     ['a short secret', ({ file }) => writeFile(file('secret'), 'x'), /^bad +secret: .*remove it/m],
     [
       'another secret than the registry’s',
@@ -182,6 +195,11 @@ describe('wharfie doctor', () => {
       'an unknown setting',
       ({ settings }) => (settings['WHARFIE_DRIAN'] = '1'),
       /^warn +settings: WHARFIE_DRIAN.*WHARFIE_DRAIN/m,
+    ],
+    [
+      'a folder that others may write',
+      ({ settings }) => chmod(settings['WHARFIE_DATA'] ?? '', 0o777),
+      /^warn +data: .*chmod go-w/m,
     ],
     ['a file that others may read', ({ file }) => chmod(file('htpasswd'), 0o644), /^warn +htpasswd: .*chmod 600/m],
     [

@@ -98,6 +98,7 @@ describe('what is no request of HTTP/1.1 is answered in the envelope', () => {
     ['no Host', ''],
     ['two Hosts', 'Host: a\r\nHost: b\r\n'],
     ['one Host twice', 'Host: a\r\nhost: a\r\n'],
+    ['a second Authorization', 'Host: a\r\nAuthorization: Basic eDp5\r\n'],
   ])('%s', async (_, hosts) => {
     const door = await openDoor();
     const said = await speak(door, `GET /v2/ HTTP/1.1\r\n${hosts}${authorization}\r\nConnection: close\r\n\r\n`);

@@ -11,6 +11,7 @@ export * from './last-word.js';
 export * from './listen.js';
 export * from './listen-address.js';
 export * from './logger.js';
+export * from './make-folder.js';
 export * from './media-types.js';
 export * from './metrics.js';
 export * from './oci-error.js';

@@ -51,7 +51,7 @@ describe('settings', () => {
   it('that are secret may come in a file', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'wharfie-settings-'));
     const file = join(folder, 'password');
-    await writeFile(file, 'two words\n');
+    await writeFile(file, '\uFEFFtwo words\n');
     const { settings, sources } = read({ WHARFIE_ADMIN_PASSWORD_FILE: file, WHARFIE_ADMIN_PASSWORD: '' });
     expect(settings.adminPassword).toBe('two words');
     expect(sources).toContainEqual({

@@ -57,12 +57,13 @@ const addressList = z
 /** As compose files write it: where there is no host, every one. Clients are told to use it. */
 const publishedAddress = z
   .string()
-  .transform((text) => (/^\d+$/.test(text) ? `:${text}` : text))
-  .pipe(listenAddress)
-  .refine(
-    (address) => address.path === undefined && URL.canParse(`http://${formatListenAddress(address)}`),
-    'must be PORT or HOST:PORT',
-  )
+  .transform((text, context): ListenAddress => {
+    const address = parseListenAddress(/^\d+$/.test(text) ? `:${text}` : text);
+    if (address?.path === undefined && address && URL.canParse(`http://${formatListenAddress(address)}`))
+      return address;
+    context.issues.push({ code: 'custom', message: `must be PORT or HOST:PORT, not "${text}"`, input: text });
+    return z.NEVER;
+  })
   .optional()
   .describe('`PORT` or `HOST:PORT`');
 const path = z.string().transform((text) => resolve(text));
@@ -157,7 +158,10 @@ export function settingsTable(environment: Environment) {
     },
     adminUser: {
       variables: ['WHARFIE_ADMIN_USER'],
-      schema: z.string().regex(/^[^:\s]+$/, 'must be a name without colon or space'),
+      schema: z
+        .string()
+        .regex(/^[^:\s]+$/, 'must be a name without colon or space')
+        .regex(/^[^#$@]/, 'must not begin with #, $ or @'),
       fallback: 'admin',
       description: 'the first account, made when there is no htpasswd',
     },
@@ -327,7 +331,7 @@ function valueOf(variable: string, { variables }: Setting<unknown>, environment:
 
 function contentOf(variable: string, file: string): string {
   try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    return readFileSync(file, 'utf8').replace(/^\uFEFF|\r?\n$/g, '');
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
     throw new SettingsError(variable, `${file} cannot be read (${reason}): name a file that this user may read`);

@@ -97,6 +97,28 @@ describe('revoke', () => {
     }
   });
 
+  it('keeps the heading of the next rule, also behind comments that stand further in', () => {
+    const before = `rules:
+  # the team
+  - repositories: "team/**"
+    push: [bob]
+    # delete: [bob] asked for, not granted
+
+  # customers
+  - repositories: "product/**"
+    pull:
+      - acme
+      # and others soon
+
+  # everybody
+  - repositories: "public/**"
+    pull: [eve]
+`;
+    const after = revoke(revoke(before, 'bob', 'push', 'team/**'), 'acme', 'pull', 'product/**');
+    expect(parsePolicy(after).rules).toHaveLength(1);
+    for (const comment of before.match(/#.*/g) ?? []) expect(after).toContain(comment);
+  });
+
   it('leaves a policy when its last rule goes', () => {
     const after = revoke('rules:\n  - repositories: a\n    pull: [bob]\n', 'bob', 'pull', 'a');
     expect(parsePolicy(after).rules).toEqual([]);

@@ -36,6 +36,8 @@ export function revoke(text: string, who: string, action: Action, pattern: strin
     changed = true;
     list.items = list.items.filter((entry) => !isWord(entry, who));
     if (list.items.length > 0) continue;
+    // The parser counts what stands above the next rule among these, once a comment stands further in.
+    rule.comment = joined(list.comment, rule.comment);
     rule.delete(action);
     if (rule.items.length === 1) dropRule(document, rule);
   }
@@ -119,8 +121,8 @@ function dropRule(document: Document, rule: YAMLMap): void {
   rules.items.splice(index, 1);
   // What stands above a rule may be the heading of those that follow.
   const next = rules.items[index];
-  if (isMap(next)) next.commentBefore = joined(rule.commentBefore, next.commentBefore);
-  else rules.comment = joined(rule.commentBefore, rules.comment);
+  if (isMap(next)) next.commentBefore = joined(rule.commentBefore, rule.comment, next.commentBefore);
+  else rules.comment = joined(rule.commentBefore, rule.comment, rules.comment);
 }
 
 function joined(...comments: (string | null | undefined)[]): string | null {

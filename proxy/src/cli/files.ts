@@ -1,7 +1,7 @@
 import { readSettings, settingsTable } from '@wharfie/shared';
-import { readFile } from 'node:fs/promises';
 import { parsePolicy, PolicyError, type Policy } from '../access/policy.js';
 import { withFile } from '../files/file-problem.js';
+import { readOrdinaryFile } from '../files/ordinary-file.js';
 import { dataFiles, type DataFiles } from '../first-start.js';
 import { parseHtpasswd, type Htpasswd } from '../htpasswd/file.js';
 import { accountNameProblem } from '../htpasswd/password.js';
@@ -52,7 +52,7 @@ export function inFile<T>(path: string, work: () => T): T {
 
 async function readIfThere(path: string): Promise<string | undefined> {
   return withFile(path, () =>
-    readFile(path, 'utf8').catch((error: unknown) => {
+    readOrdinaryFile(path).then(String, (error: unknown) => {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }),

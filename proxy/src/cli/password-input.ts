@@ -55,7 +55,7 @@ export async function givenPassword(options: PasswordOptions): Promise<string> {
 
 async function piped(): Promise<string> {
   const password = (await text(process.stdin)).replace(/\r?\n$/, '');
-  if (/[\r\n]/.test(password)) throw new Refused('standard input holds more than one line: give the password alone');
+  if (/[\r\n]/.test(password)) throw new Error('standard input holds more than one line: give the password alone');
   return password;
 }
 

@@ -3,7 +3,7 @@ import { groupsOf, mentions, pushable } from '../access/decide.js';
 import { editFile } from '../files/replace-file.js';
 import { ensureDataFolder } from '../first-start.js';
 import { parseHtpasswd, removeUser, setHash, shown, type Htpasswd } from '../htpasswd/file.js';
-import { hashPassword } from '../htpasswd/password.js';
+import { hashPassword, passwordProblem } from '../htpasswd/password.js';
 import { Verifier } from '../htpasswd/verifier.js';
 import { checkName, files, readPolicy, readUsers, type Files } from './files.js';
 import { examples, say, table } from './output.js';
@@ -66,7 +66,9 @@ async function list(): Promise<void> {
   const place = files();
   const htpasswd = await readUsers(place);
   if (!htpasswd) throw noAccounts(place);
-  const policy = await readPolicy(place);
+  const policy = await readPolicy(place).catch((error: unknown) => {
+    say(`${(error as Error).message}; groups and what each may push are unknown until that is mended`);
+  });
   const rows = [...htpasswd.users].map(([name, { kind, bcrypt }]) => [
     shown(name),
     (policy && groupsOf(policy, name).join(', ')) || '-',
@@ -87,7 +89,6 @@ async function add(name: string, options: NewPasswordOptions): Promise<void> {
 }
 
 async function passwd(name: string, options: NewPasswordOptions): Promise<void> {
-  checkName(name);
   const remedy = `make it by \`wharfie users add ${shown(name)}\``;
   await writePassword(files(), name, options, (_, users) => {
     refuseUnknown(name, users, remedy);
@@ -143,6 +144,8 @@ async function verify(name: string, options: PasswordOptions): Promise<void> {
     );
   }
   const password = await givenPassword(options);
+  const problem = passwordProblem(password);
+  if (problem) throw new Refused(problem);
   const verifier = new Verifier({ current: htpasswd });
   try {
     if (!(await verifier.verify(name, password))) throw new Refused(`that is not the password of ${shown(name)}`);

@@ -1,15 +1,18 @@
 import { shortestSecret } from '@wharfie/shared';
-import { access, constants, readFile, stat } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parsePolicy, unknownNames } from '../access/policy.js';
-import { dataFiles } from '../first-start.js';
+import { readOrdinaryFile } from '../files/ordinary-file.js';
+import { checkFirstAccount, dataFiles, firstAccount } from '../first-start.js';
 import { parseHtpasswd, shown } from '../htpasswd/file.js';
 import type { ProxySettings } from '../settings.js';
 import { counted, firstStart, type Finding } from './finding.js';
 import { examinePermissions } from './permissions.js';
 
 /** Looks at the data folder and the files in it, without making any. */
-export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncGenerator<Finding> {
+export async function* examineFiles(settings: ProxySettings): AsyncGenerator<Finding> {
+  const { data, secretFile, auditLog } = settings;
+  const files = dataFiles(data);
   const nearest = await nearestTo(data);
   if (!(await isUsable(nearest))) {
     const text = `${nearest} is no folder that this user may write`;
@@ -18,12 +21,17 @@ export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncG
     yield { state: 'bad', about: 'data', text, remedy };
     return;
   }
+  yield* examineFirstAccount(files.htpasswd, settings);
+  if (auditLog !== undefined) yield* examineAuditLog(auditLog);
   if (nearest !== data) {
     yield { state: 'warn', about: 'data', text: `${data} does not exist`, remedy: firstStart };
     return;
   }
-  yield { state: 'ok', about: 'data', text: `${data} can be written` };
-  const files = dataFiles(data);
+  if (((await stat(data)).mode & 0o022) === 0) yield { state: 'ok', about: 'data', text: `${data} can be written` };
+  else {
+    const text = `others may write ${data}, and so replace the accounts`;
+    yield { state: 'warn', about: 'data', text, remedy: `chmod go-w ${data}` };
+  }
   const accounts = yield* examineFile('htpasswd', files.htpasswd, (text) => {
     const { users, warnings } = parseHtpasswd(text);
     return { value: users, text: counted(users.size, 'account'), warnings: warnings.map(({ message }) => message) };
@@ -45,6 +53,27 @@ export async function* examineFiles({ data, secretFile }: ProxySettings): AsyncG
     },
     'latin1',
   );
+}
+
+/** Looks at the settings of the first account, where it is still to be made. */
+async function* examineFirstAccount(htpasswd: string, settings: ProxySettings): AsyncGenerator<Finding> {
+  try {
+    await checkFirstAccount(htpasswd, firstAccount(settings));
+  } catch (error) {
+    yield { state: 'bad', about: 'first account', text: (error as Error).message };
+  }
+}
+
+async function* examineAuditLog(path: string): AsyncGenerator<Finding> {
+  const about = 'audit log';
+  try {
+    const file = await stat(path).catch(() => undefined);
+    await access(file ? path : dirname(path), constants.W_OK);
+    yield { state: 'ok', about, text: `${path} can be written` };
+  } catch (error) {
+    const text = `${path} cannot be written (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`;
+    yield { state: 'bad', about, text, remedy: 'name a file in a folder that is there and that the proxy may write' };
+  }
 }
 
 /** The path itself where it exists, else the nearest above it that does. */
@@ -71,7 +100,7 @@ async function* examineFile<T>(
 ): AsyncGenerator<Finding, T | undefined> {
   let text;
   try {
-    text = await readFile(path, encoding);
+    text = (await readOrdinaryFile(path)).toString(encoding);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') yield { state: 'warn', about, text: `${path} does not exist`, remedy: firstStart };

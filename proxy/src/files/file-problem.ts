@@ -1,4 +1,5 @@
 const mine = 'this user may not read or change it: run this as the user that runs the services';
+const device = 'it is a device or a pipe: move that away';
 
 /** What keeps us from a file, by the system's code for it, and what to do. */
 const problems: Record<string, string> = {
@@ -6,6 +7,8 @@ const problems: Record<string, string> = {
   EPERM: mine,
   EROFS: 'it is on a file system that is read-only: mount it writable',
   EISDIR: 'it is a folder: move that away',
+  ENODEV: device,
+  ENXIO: device,
   ENOENT: 'the folder that it is to be in does not exist: make that',
   ENOTDIR: 'a file stands where its folder should be: move that away, or set WHARFIE_DATA to another folder',
   ELOOP: 'symbolic links lead in a circle: remove one of them',

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -61,6 +62,12 @@ describe('replacing files', () => {
     const lines = (await readFile(path, 'utf8')).trim().split('\n');
     expect(lines.map(Number).sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     expect(await readdir(folder)).toEqual(['htpasswd']);
+  });
+
+  it('removes what a command left that was killed, and nothing else', async () => {
+    for (const name of ['htpasswd.old', `htpasswd.${randomUUID()}`]) await writeFile(join(folder, name), 'x');
+    await editFile(path, () => 'one');
+    expect((await readdir(folder)).sort()).toEqual(['htpasswd', 'htpasswd.old']);
   });
 
   it('writes nothing when nothing changes, when the edit throws, or when the file is not UTF-8', async () => {

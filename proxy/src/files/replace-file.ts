@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { open, readFile, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { open, readdir, readlink, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { lock } from 'proper-lockfile';
 import { withFile } from './file-problem.js';
+import { readOrdinaryFile } from './ordinary-file.js';
 
 /**
  * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit`
@@ -17,6 +18,7 @@ export async function editFile(path: string, edit: (text: string | undefined) =>
       const before = await readText(target);
       const after = edit(before);
       if (after === before) return false;
+      await removeLeft(target);
       await replaceFile(target, after);
       return true;
     });
@@ -25,7 +27,8 @@ export async function editFile(path: string, edit: (text: string | undefined) =>
 
 /**
  * Replaces the file at `path`, or makes it, mode 0600: a reader sees the old content or the new one, whatever dies
- * when. When `path` is a symbolic link the file that it names is replaced. Done by root, it stays with its owner.
+ * when. When `path` is a symbolic link the file that it names is replaced. Done by root, it stays with its owner;
+ * another user than its owner may not.
  * @throws Error in one line that says what to do
  */
 export async function replaceFile(path: string, content: string): Promise<void> {
@@ -39,6 +42,8 @@ export async function replaceFile(path: string, content: string): Promise<void> 
       if (process.getuid?.() === 0) {
         const owner = await stat(target).catch(() => stat(folder));
         await file.chown(owner.uid, owner.gid);
+      } else if (await isAnothers(target, file)) {
+        throw Object.assign(new Error(`${target} is another user's`), { code: 'EPERM' });
       }
       await file.sync();
     } finally {
@@ -76,7 +81,7 @@ async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T>
 }
 
 async function readText(path: string): Promise<string | undefined> {
-  const bytes = await readFile(path).catch((error: unknown) => {
+  const bytes = await readOrdinaryFile(path).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   });
@@ -95,6 +100,22 @@ async function realPath(path: string): Promise<string> {
     const link = await readlink(path).catch(() => undefined);
     return link === undefined ? path : realPath(resolve(await realpath(dirname(path)), link));
   });
+}
+
+/** Whether a new file would be somebody else's than the one that it is to replace. */
+async function isAnothers(target: string, file: FileHandle): Promise<boolean> {
+  const there = await stat(target).catch(() => undefined);
+  return there !== undefined && there.uid !== (await file.stat()).uid;
+}
+
+/** Removes what commands left that were killed while they replaced the file; its lock is held. */
+async function removeLeft(target: string): Promise<void> {
+  const folder = dirname(target);
+  const prefix = `${basename(target)}.`;
+  for (const name of await readdir(folder)) {
+    const isLeft = name.startsWith(prefix) && /^[0-9a-f-]{36}$/.test(name.slice(prefix.length));
+    if (isLeft) await rm(join(folder, name), { force: true });
+  }
 }
 
 async function syncFolder(path: string): Promise<void> {

@@ -1,4 +1,5 @@
 import { SettingsError } from '@wharfie/shared';
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, open, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,6 +88,20 @@ describe('WatchedFile', () => {
       expect(errors).toEqual([`${path}: there is no such file`]);
     });
     expect(file.current).toBe('one');
+    await writeFile(path, 'two');
+    await soon(() => {
+      expect(file.current).toBe('two');
+    });
+  });
+
+  it('keeps the last good content while a pipe stands in its place, and takes the file when it returns', async () => {
+    const file = await watch();
+    await rm(path);
+    execFileSync('mkfifo', [path]);
+    await soon(() => {
+      expect(errors).toEqual([`${path}: cannot be read: it is no ordinary file`]);
+    });
+    await rm(path);
     await writeFile(path, 'two');
     await soon(() => {
       expect(file.current).toBe('two');

@@ -1,5 +1,5 @@
 import { SettingsError } from '@wharfie/shared';
-import { readFile } from 'node:fs/promises';
+import { readOrdinaryFile } from './ordinary-file.js';
 
 /** A change is taken when two looks in a row agree, so it applies within twice this time, in milliseconds. */
 const lookEvery = 250;
@@ -94,7 +94,7 @@ function same(a: Look, b: Look): boolean {
 
 async function lookAt(path: string): Promise<Look> {
   try {
-    return { text: await readFile(path, 'utf8') };
+    return { text: (await readOrdinaryFile(path)).toString() };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return { problem: 'there is no such file' };

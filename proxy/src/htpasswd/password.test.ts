@@ -16,6 +16,8 @@ describe('passwords and names', () => {
     expect(passwordProblem('ü'.repeat(37))).toMatch(/72 bytes/);
     expect(passwordProblem('')).toMatch(/empty/);
     expect(passwordProblem('a\0b')).toMatch(/NUL/);
+    // basic-auth takes no credentials with it.
+    expect(passwordProblem('a\u2028b')).toMatch(/line break/);
   });
 
   it.each(['\uFFFD', '', 'a:b', '#a', '$a', '@a', ' a', 'a ', 'a\nb', 'a\u0000', 'x'.repeat(256)])(

@@ -12,7 +12,8 @@ export function wasUtf8(text: string): boolean {
 /** Why `password` cannot be anybody's, or undefined. */
 export function passwordProblem(password: string): string | undefined {
   if (password === '') return 'the password is empty: give one';
-  if (/[\r\n]/.test(password)) return 'the password holds a line break';
+  // The last two are line breaks to what reads Basic credentials.
+  if (/[\r\n\u2028\u2029]/.test(password)) return 'the password holds a line break';
   if (password.includes('\0')) return 'the password holds a NUL character';
   if (!wasUtf8(password))
     return 'the password is not UTF-8: give it in UTF-8, or choose one of ASCII letters and digits';

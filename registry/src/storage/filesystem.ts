@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream, statSync } from 'node:fs';
-import { access, mkdir, open, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { access, open, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { NoThread, Threads } from '@wharfie/shared';
+import { NoThread, Threads, makeFolder } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { Tasks } from './filesystem-changes.js';
 import { attempts, hasCode, otherOffset, stateOf } from './filesystem-changes.js';
@@ -72,8 +72,8 @@ export class FilesystemDriver implements StorageDriver {
   /** Makes the root when it is missing. @throws what the file system says, also of folders that another user has filled */
   static async open(root: string): Promise<FilesystemDriver> {
     const driver = new FilesystemDriver(root);
-    await mkdir(driver.#temporary, { recursive: true });
-    await mkdir(driver.#uploads, { recursive: true });
+    await makeFolder(driver.#temporary);
+    await makeFolder(driver.#uploads);
     const filled = ['blobs', 'repositories'].map((name) => join(root, 'docker', 'registry', 'v2', name));
     for (const folder of [driver.#temporary, driver.#uploads, ...filled]) {
       await access(folder, constants.W_OK).catch((error: unknown) => {
