@@ -27,8 +27,8 @@ export default defineConfig(
   { files: ['**/*.mjs', '**/*.js'], rules: { 'no-undef': 'off' } },
   {
     // process.env is read in one place, so that every setting is checked and described.
-    files: ['{shared,proxy,registry}/src/**/*.ts'],
-    ignores: ['**/settings.ts', '**/*.test.ts', '**/main.ts', '**/cli/**'],
+    files: ['{shared,proxy,registry}/src/**/*.{ts,js}'],
+    ignores: ['**/settings.ts', '**/*.test.ts', '**/cli/**'],
     rules: {
       'no-restricted-properties': [
         'error',

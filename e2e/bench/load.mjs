@@ -123,23 +123,23 @@ function begun(pieces) {
 
 /** @param {Connection} connection @param {string} repository @param {Blob} blob @param {number} [chunk] */
 async function pushBlob(connection, repository, { digest, length, pieces }, chunk) {
-  let location = locationOf(await connection.expect(202, 'POST', `/v2/${repository}/blobs/uploads/`));
+  let answer = await connection.expect(202, 'POST', `/v2/${repository}/blobs/uploads/`);
   const type = { 'content-type': 'application/octet-stream' };
   if (chunk === undefined) {
-    location = locationOf(await connection.expect(202, 'PATCH', location, type, { pieces }));
+    answer = await connection.expect(202, 'PATCH', locationOf(answer), type, { pieces });
   } else {
     const each = Math.max(1, Math.floor(chunk / mebibyte));
     for (let first = 0, sent = 0; first < pieces.length; first += each) {
       const part = pieces.slice(first, first + each);
       const size = part.reduce((sum, { length }) => sum + length, 0);
       const headers = { ...type, 'content-range': `${sent}-${sent + size - 1}` };
-      location = locationOf(await connection.expect(202, 'PATCH', location, headers, { length: size, pieces: part }));
+      const body = { length: size, pieces: part };
+      answer = await connection.expect(202, 'PATCH', locationOf(answer), headers, body);
       sent += size;
     }
     if (length <= 0) throw new Error('nothing to push');
   }
-  const separator = location.includes('?') ? '&' : '?';
-  await connection.expect(201, 'PUT', `${location}${separator}digest=${digest}`);
+  await connection.expect(201, 'PUT', locationOf(answer, `digest=${digest}`));
 }
 
 /** @param {Connection} connection @param {string} repository @param {string} tag */

@@ -36,15 +36,15 @@ export function locationOf(response: Response, more = ''): string {
 /** Pushes a blob in as many chunks as given, and returns its digest. */
 export async function pushBlob(call: Call, repository: string, ...chunks: Uint8Array[]): Promise<string> {
   const digest = digestOf(Buffer.concat(chunks));
-  let location = locationOf(await expectStatus(await call('POST', `/v2/${repository}/blobs/uploads/`), 202));
+  let answer = await expectStatus(await call('POST', `/v2/${repository}/blobs/uploads/`), 202);
   let sent = 0;
   for (const chunk of chunks) {
     const headers: Record<string, string> = { 'content-type': 'application/octet-stream' };
     if (chunks.length > 1) headers['content-range'] = `${sent}-${sent + chunk.length - 1}`;
-    location = locationOf(await expectStatus(await call('PATCH', location, { body: chunk, headers }), 202));
+    answer = await expectStatus(await call('PATCH', locationOf(answer), { body: chunk, headers }), 202);
     sent += chunk.length;
   }
-  await expectStatus(await call('PUT', `${location}${location.includes('?') ? '&' : '?'}digest=${digest}`), 201);
+  await expectStatus(await call('PUT', locationOf(answer, `digest=${digest}`)), 201);
   return digest;
 }
 

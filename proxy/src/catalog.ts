@@ -1,9 +1,9 @@
-import { OciError, ownHeaders, type Route } from '@wharfie/shared';
+import { OciError, type Route } from '@wharfie/shared';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { decide, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
-import { clientLeft, type Exchange } from './exchange.js';
+import { answerJson, clientLeft, type Exchange } from './exchange.js';
 import { badGateway, notAccepted, unavailable } from './forward.js';
 import { isUnreachable, type Upstreams } from './upstreams.js';
 
@@ -55,10 +55,9 @@ async function answerFiltered(
   { asker, policy, sign }: Asking,
   upstreams: Upstreams,
 ): Promise<void> {
-  const { response } = exchange;
   if (clientLeft(exchange)) return;
   const leaving = new AbortController();
-  response.once('close', () => {
+  exchange.response.once('close', () => {
     leaving.abort();
   });
   const n = Math.min(page.n ?? defaultPage, maxPage);
@@ -75,15 +74,8 @@ async function answerFiltered(
       repositories.push(repository);
     }
   }
-  const body = Buffer.from(JSON.stringify({ repositories }));
-  exchange.bytesOut += body.length;
-  response.writeHead(200, {
-    ...ownHeaders(exchange.id),
-    'Content-Type': 'application/json',
-    'Content-Length': body.length,
-    ...(more && { Link: nextLink(exchange.publicPath, n, repositories.at(-1) ?? '') }),
-  });
-  response.end(body);
+  const link = more && { Link: nextLink(exchange.publicPath, n, repositories.at(-1) ?? '') };
+  answerJson(exchange, { repositories }, { ...link });
 }
 
 /** https://distribution.github.io/distribution/spec/api/#pagination */

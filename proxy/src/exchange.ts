@@ -1,4 +1,4 @@
-import { hasBody, type AddressList, type OciError, type Route, type RouteKind } from '@wharfie/shared';
+import { ownHeaders, type AddressList, type OciError, type Route, type RouteKind } from '@wharfie/shared';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
@@ -50,9 +50,17 @@ export function beginExchange(
   return { id: randomUUID(), request, response, ...facts, kind: 'none', login: 'none', bytesIn: 0, bytesOut: 0 };
 }
 
-/** Whether some of the request's body has not arrived yet. */
-export function bodyOutstanding({ request }: Exchange): boolean {
-  return hasBody(request) && !request.complete;
+/** Answers with JSON of the door's own. */
+export function answerJson(exchange: Exchange, value: object, headers: Readonly<Record<string, string>>): void {
+  const body = Buffer.from(JSON.stringify(value));
+  exchange.bytesOut += body.length;
+  exchange.response.writeHead(200, {
+    ...ownHeaders(exchange.id),
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+    ...headers,
+  });
+  exchange.response.end(body);
 }
 
 /** Whether nobody waits for the answer any more. */

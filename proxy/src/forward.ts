@@ -1,4 +1,5 @@
 import {
+  bodyOutstanding,
   drain,
   fileHeader,
   type HandedFiles,
@@ -15,7 +16,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Stream } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
+import { clientLeft, resetClient, type Exchange } from './exchange.js';
 import { requestHeaders, responseHeaders } from './headers.js';
 import { refuse } from './refuse.js';
 import { openHanded, sendFile } from './send-file.js';
@@ -38,7 +39,7 @@ interface Attempt {
 /** Pieces of a body below so many bytes wait for others that come at the same time. */
 const smallPiece = 4096;
 const mostGathered = 1024;
-/** Files in a row that are missing when they do not lie here at all: one may have been deleted a moment ago. */
+/** So many missing files in a row do not lie on this machine at all; fewer may have been deleted a moment ago. */
 const mostMissing = 5;
 /** Why a file cannot be opened now, but the next one perhaps can. */
 const passing = new Set(['EIO', 'EMFILE', 'ENFILE', 'ENOENT', 'ESTALE']);
@@ -52,7 +53,7 @@ export class Forwarder {
   readonly #attempts = new WeakMap<IncomingMessage, Attempt>();
   /** Those whose files cannot be read here. */
   readonly #apart = new Set<Upstream>();
-  /** How many files were missing since one was there. */
+  /** How many files in a row were missing. */
   readonly #missing = new Map<Upstream, number>();
 
   /** @param idle milliseconds without a byte from the registry after which it counts as dead */
@@ -122,7 +123,7 @@ export class Forwarder {
       sent.destroy(Object.assign(new Error('the registry was silent for too long'), { code: 'REGISTRY_SILENT' }));
     });
     if (clientLeft(attempt.exchange)) sent.destroy();
-    else if (sent.socket && bodyOutstanding(attempt.exchange)) sendAtOnce(sent, sent.socket);
+    else if (sent.socket && bodyOutstanding(request)) sendAtOnce(sent, sent.socket);
   }
 
   async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {
@@ -134,7 +135,7 @@ export class Forwarder {
       attempt.bodyDropped = true;
       sent?.destroy();
       this.log.error(
-        { requestId: id, registry: hostOf(upstream) },
+        { requestId: id, registry: nameOf(upstream) },
         'the registry does not accept what this proxy signs',
       );
       await refuse(exchange, notAccepted());
@@ -148,7 +149,7 @@ export class Forwarder {
       return;
     }
     // A registry that answers before it has read everything will not read the rest.
-    const early = bodyOutstanding(exchange);
+    const early = bodyOutstanding(request);
     writeHead(attempt, answer, { more: early ? ['Connection', 'close'] : [] });
     try {
       await passOn(answer, response, (bytes) => {
@@ -176,7 +177,7 @@ export class Forwarder {
     const file = this.files.read(handed, id);
     if (!file) {
       this.log.error(
-        { requestId: id, registry: hostOf(upstream) },
+        { requestId: id, registry: nameOf(upstream) },
         'the registry hands over a file without signing it',
       );
       await refuse(exchange, badGateway());

@@ -1,10 +1,10 @@
-import { register, collectProcessMetrics, SettingsError } from '@wharfie/shared';
+import { collectDefaultMetrics, register, SettingsError, stopOnSignals } from '@wharfie/shared';
 import { proxySettings } from './settings.js';
 import { startProxy, type RunningProxy } from './start.js';
 
-let running: RunningProxy | undefined;
+let running: RunningProxy;
 try {
-  collectProcessMetrics();
+  collectDefaultMetrics();
   running = await startProxy(proxySettings(), register);
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
@@ -12,20 +12,9 @@ try {
   process.exit(1);
 }
 
-let stopping = false;
-function stop(reason: string): void {
-  // Asked twice, nobody wants to wait.
-  if (stopping) process.exit(1);
-  stopping = true;
-  void running?.stop(reason).then(() => process.exit(0));
-}
-process.on('SIGTERM', stop).on('SIGINT', stop);
+stopOnSignals((reason) => running.stop(reason));
 function reopen(): void {
-  running?.reopen();
+  running.reopen();
 }
 process.on('SIGHUP', reopen).on('SIGUSR2', reopen);
-// Who started us is gone, and with it the one that would tell us to stop.
-process.once('disconnect', () => {
-  stop('disconnect');
-});
 process.send?.({ ready: true, url: running.url, user: running.user });

@@ -1,17 +1,13 @@
-import { Counter, Gauge, Histogram, type Registry } from '@wharfie/shared';
+import { Counter, Gauge, requestCounter, type Answered, type Registry } from '@wharfie/shared';
 import type { Login } from './exchange.js';
 import type { CountedBy } from './htpasswd/guesses.js';
 import type { Verifier } from './htpasswd/verifier.js';
 import { nameOf, type Upstreams } from './upstreams.js';
 
-export interface Measured {
-  kind: string;
-  method: string;
-  status: number;
+export interface Measured extends Answered {
   login: Login;
   bytesIn: number;
   bytesOut: number;
-  milliseconds: number;
 }
 
 export interface Metrics {
@@ -22,25 +18,10 @@ export interface Metrics {
   reloaded(file: 'htpasswd' | 'access.yml', outcome: 'taken' | 'refused'): void;
 }
 
-/** From a cached manifest to an upload of gigabytes, in seconds. */
-const buckets = [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 300, 1800];
-
 /** The proxy's own metrics, in `register`. Labels take few values: a repository or a user never is one. */
 export function createMetrics(register: Registry): Metrics {
   const registers = [register];
-  const requests = new Counter({
-    name: 'wharfie_proxy_requests_total',
-    help: 'Requests answered, by what they were for',
-    labelNames: ['kind', 'method', 'status'],
-    registers,
-  });
-  const seconds = new Histogram({
-    name: 'wharfie_proxy_request_seconds',
-    help: 'From the head of a request to the end of its answer',
-    labelNames: ['kind', 'method'],
-    buckets,
-    registers,
-  });
+  const countRequest = requestCounter('proxy', register);
   const bytes = new Counter({
     name: 'wharfie_proxy_body_bytes_total',
     help: 'Bytes of bodies, in: from clients, out: to clients',
@@ -72,9 +53,8 @@ export function createMetrics(register: Registry): Metrics {
     reloaded: (file, outcome) => {
       reloads.inc({ file, outcome });
     },
-    count: ({ kind, method, status, login, bytesIn, bytesOut, milliseconds }) => {
-      requests.inc({ kind, method, status });
-      seconds.observe({ kind, method }, milliseconds / 1000);
+    count: ({ login, bytesIn, bytesOut, ...answered }) => {
+      countRequest(answered);
       bytes.inc({ direction: 'in' }, bytesIn);
       bytes.inc({ direction: 'out' }, bytesOut);
       logins.inc({ outcome: login });

@@ -1,5 +1,5 @@
-import { drain, errorEnvelope, type OciError, ownHeaders } from '@wharfie/shared';
-import { bodyOutstanding, clientLeft, resetClient, type Exchange } from './exchange.js';
+import { answerError, errorEnvelope, type OciError, ownHeaders } from '@wharfie/shared';
+import { clientLeft, resetClient, type Exchange } from './exchange.js';
 
 /**
  * Answers with the error's envelope. What was begun already cannot be taken back: then the connection is reset.
@@ -18,22 +18,9 @@ export async function refuse(
   }
   exchange.refusal = error;
   const body = Buffer.from(JSON.stringify(envelope(error, exchange.id)));
-  const early = bodyOutstanding(exchange);
-  response.writeHead(error.status, {
-    ...ownHeaders(exchange.id),
-    ...error.headers,
-    ...headers,
-    'Content-Type': 'application/json',
-    'Content-Length': body.length,
-    'Cache-Control': 'no-store',
-    ...(early && { Connection: 'close' }),
-  });
-  if (request.method !== 'HEAD') {
-    exchange.bytesOut += body.length;
-    response.write(body);
-  } else response.flushHeaders();
-  if (early) await drain(request);
-  response.end();
+  if (request.method !== 'HEAD') exchange.bytesOut += body.length;
+  const all = { ...ownHeaders(exchange.id), ...error.headers, ...headers, 'Cache-Control': 'no-store' };
+  await answerError(request, response, error.status, all, body);
 }
 
 /** Docker shows the message alone: where somebody else must help, it names the request that the log has more about. */

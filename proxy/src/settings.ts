@@ -4,12 +4,9 @@ import {
   settingsTable,
   unknownVariables,
   variablesOf,
-  type SettingSource,
-  type UnknownVariable,
+  type Environment,
 } from '@wharfie/shared';
-import { parseUpstreams, type Upstream } from './upstreams.js';
-
-type Environment = Readonly<Record<string, string | undefined>>;
+import { parseUpstreams } from './upstreams.js';
 
 /** Read by docker-compose.yml and the files beside it. */
 const elsewhere = ['WHARFIE_TAG', 'WHARFIE_MEMORY', 'WHARFIE_STORAGE_FOLDER', 'WHARFIE_TLS_FOLDER', 'WHARFIE_SECRETS'];
@@ -53,10 +50,10 @@ export function proxySettings(environment: Environment = process.env) {
     throw new SettingsError(missing, `must be set too, because ${other} is: set both or neither`);
   }
   const known = [...Object.values(table).flatMap(variablesOf), ...elsewhere];
-  const registries: Upstream[] = parseUpstreams(registryUrl, registryListen);
+  const registries = parseUpstreams(registryUrl, registryListen);
   const tls = tlsCert !== undefined && tlsKey !== undefined ? { cert: tlsCert, key: tlsKey } : undefined;
-  const unknown: UnknownVariable[] = unknownVariables(environment, known);
-  return { ...settings, registries, tls, sources: sources satisfies SettingSource[], unknown };
+  const unknown = unknownVariables(environment, known);
+  return { ...settings, registries, tls, sources, unknown };
 }
 
 export type ProxySettings = ReturnType<typeof proxySettings>;

@@ -7,13 +7,13 @@ import {
   listen,
   loadSecret,
   startAdminServer,
-  type AdminServer,
   type ListenAddress,
   type Logger,
   type Registry,
 } from '@wharfie/shared';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
 import { Server as TlsServer } from 'node:tls';
 import { parsePolicy, type Policy } from './access/policy.js';
 import { AuditLog } from './audit.js';
@@ -66,32 +66,28 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
   await ensureDataFolder(data);
   const upstreams = new Upstreams(settings.registries);
   upstreams.watch(log);
-  const closers: (() => unknown)[] = [
-    () => {
-      upstreams.close();
-    },
-  ];
+  const open: Closable[] = [upstreams];
   try {
     const door = createDoor({ idle, headers: settings.headersTimeout, maxConnections, ...(tls && { tls }) });
     const { server, connections } = door;
     const begin = holdRequests(server);
     await listen(server, address, 'WHARFIE_LISTEN');
     const url = doorUrl(settings.publish ?? placeOf(server, address), tls !== undefined);
-    closers.push(() => {
-      server.close();
-      server.closeAllConnections();
+    open.push({
+      close: () => {
+        server.close();
+        server.closeAllConnections();
+      },
     });
-    const admin: AdminServer = await startAdminServer(
+    const admin = await startAdminServer(
       settings.adminListen,
       'WHARFIE_ADMIN_LISTEN',
       () => unready(upstreams),
       () => register.metrics(),
     );
-    closers.push(() => {
-      admin.close();
-    });
+    open.push(admin);
     const audit = settings.auditLog === undefined ? undefined : new AuditLog(settings.auditLog, log);
-    closers.push(() => audit?.close());
+    if (audit) open.push(audit);
     const metrics = createMetrics(register);
     const secret = await loadSecret(settings.secretFile, settings.sources);
     const files = dataFiles(data);
@@ -99,16 +95,12 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     await checkFirstAccount(files.htpasswd, first);
     await ensurePolicy(files.access, settings.adminUser);
     const policy = await openPolicy(files.access, { log, metrics, audit });
-    closers.push(() => {
-      policy.close();
-    });
+    open.push(policy);
     const password = await ensureFirstAccount(files.htpasswd, first);
     // The one time that it is shown. Not through the log, which may be kept.
     if (password !== undefined) process.stdout.write(welcome(settings, url, password));
     const htpasswd = await openHtpasswd(files.htpasswd, { log, metrics, audit });
-    closers.push(() => {
-      htpasswd.close();
-    });
+    open.push(htpasswd);
     const upgrade =
       settings.passwordCost === undefined ? undefined : upgradeFile(files.htpasswd, settings.passwordCost, log);
     const passwords = new Verifier(htpasswd, {
@@ -117,14 +109,9 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
       nobodysKey: deriveKey(secret, 'names without an account'),
     });
     observePasswords(passwords, register);
-    closers.push(() => passwords.destroy());
-    if (tlsFiles && tls && server instanceof TlsServer) {
-      const following = followTls(server, tlsFiles, tls, log);
-      closers.push(() => {
-        following.close();
-      });
-    }
-    observeConnections(upstreams, () => connectionsOf(server), register);
+    open.push({ close: () => passwords.destroy() });
+    if (tlsFiles && tls && server instanceof TlsServer) open.push(followTls(server, tlsFiles, tls, log));
+    observeConnections(upstreams, promisify(server.getConnections.bind(server)), register);
     const trusted = settings.trustedProxies ?? new AddressList();
     serve(door, {
       passwords,
@@ -148,12 +135,12 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
       stop: async (reason) => {
         log.info({ reason }, `stopping; requests under way have ${settings.drain} s to end`);
         await connections.close(settings.drain);
-        await closeAll(closers);
+        await closeAll(open);
         log.info('stopped');
       },
     };
   } catch (error) {
-    await closeAll(closers);
+    await closeAll(open);
     throw error;
   }
 }
@@ -258,7 +245,7 @@ function openHtpasswd(path: string, witnesses: Witnesses): Promise<WatchedFile<H
     parse: parseHtpasswd,
     onLoaded: (htpasswd) => {
       log.info({ path, users: htpasswd.users.size }, 'htpasswd is in force');
-      for (const { message } of htpasswd.warnings) log.warn(`${path}: ${message}`);
+      for (const warning of htpasswd.warnings) log.warn(`${path}: ${warning}`);
       metrics.reloaded('htpasswd', 'taken');
       audit?.accounts(before, htpasswd);
       before = htpasswd;
@@ -267,15 +254,11 @@ function openHtpasswd(path: string, witnesses: Witnesses): Promise<WatchedFile<H
   });
 }
 
-function connectionsOf(server: Server): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.getConnections((error, count) => {
-      if (error) reject(error);
-      else resolve(count);
-    });
-  });
+interface Closable {
+  close(): unknown;
 }
 
-async function closeAll(closers: (() => unknown)[]): Promise<void> {
-  for (const close of closers.splice(0).reverse()) await close();
+/** Closes all, the last first. */
+async function closeAll(open: Closable[]): Promise<void> {
+  for (const one of open.splice(0).reverse()) await one.close();
 }

@@ -6,18 +6,18 @@ const listen = { host: '127.0.0.1', port: 5001 };
 
 describe('the registries', () => {
   test('follow from the address on which the registry listens', () => {
-    expect(parseUpstreams(undefined, listen)).toMatchObject([{ protocol: 'http:', hostname: '127.0.0.1', port: 5001 }]);
-    expect(parseUpstreams(undefined, { host: '0.0.0.0', port: 1 })).toMatchObject([{ hostname: '127.0.0.1', port: 1 }]);
-    expect(parseUpstreams(undefined, { host: '::', port: 1 })).toMatchObject([{ hostname: '::1', port: 1 }]);
+    expect(parseUpstreams(undefined, listen)).toMatchObject([{ protocol: 'http:', host: '127.0.0.1', port: 5001 }]);
+    expect(parseUpstreams(undefined, { host: '0.0.0.0', port: 1 })).toMatchObject([{ host: '127.0.0.1', port: 1 }]);
+    expect(parseUpstreams(undefined, { host: '::', port: 1 })).toMatchObject([{ host: '::1', port: 1 }]);
     expect(parseUpstreams(undefined, { path: '/run/r.sock' })).toMatchObject([{ socketPath: '/run/r.sock' }]);
   });
 
   test('are those of the list when there is one', () => {
     expect(parseUpstreams('http://a:1, https://b,unix:/run/r.sock,http://[::1]:2', listen)).toMatchObject([
-      { protocol: 'http:', hostname: 'a', port: 1 },
-      { protocol: 'https:', hostname: 'b', port: 443 },
+      { protocol: 'http:', host: 'a', port: 1 },
+      { protocol: 'https:', host: 'b', port: 443 },
       { protocol: 'http:', socketPath: '/run/r.sock' },
-      { protocol: 'http:', hostname: '::1', port: 2 },
+      { protocol: 'http:', host: '::1', port: 2 },
     ]);
   });
 

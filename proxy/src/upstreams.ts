@@ -21,7 +21,6 @@ const ownShortages = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOT
 export interface Upstream {
   protocol: 'http:' | 'https:';
   host: string;
-  hostname: string;
   port: number;
   socketPath?: string;
 }
@@ -162,13 +161,13 @@ export function nameOf(upstream: Upstream): string {
   return upstream.socketPath === undefined ? `${upstream.protocol}//${address}` : address;
 }
 
-function addressOf({ socketPath, hostname, port }: Upstream): ListenAddress {
-  return socketPath === undefined ? { host: hostname, port } : { path: socketPath };
+function addressOf({ socketPath, host, port }: Upstream): ListenAddress {
+  return socketPath === undefined ? { host, port } : { path: socketPath };
 }
 
 /** What `upstream` reads as `Host`. */
-export function hostOf({ protocol, hostname, port }: Upstream): string {
-  return new URL(`${protocol}//${formatListenAddress({ host: hostname, port })}`).host;
+export function hostOf({ protocol, host, port }: Upstream): string {
+  return new URL(`${protocol}//${formatListenAddress({ host, port })}`).host;
 }
 
 /** Rendezvous hashing: when one of them goes or comes, only its own keys move. */
@@ -193,12 +192,11 @@ export function parseUpstreams(urls: string | undefined, listen: ListenAddress):
 function fromListen(listen: ListenAddress): Upstream {
   if (listen.path !== undefined) return fromSocket(listen.path);
   const everywhere: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
-  const hostname = everywhere[listen.host] ?? listen.host;
-  return { protocol: 'http:', host: hostname, hostname, port: listen.port };
+  return { protocol: 'http:', host: everywhere[listen.host] ?? listen.host, port: listen.port };
 }
 
 function fromSocket(socketPath: string): Upstream {
-  return { protocol: 'http:', host: 'localhost', hostname: 'localhost', port: 80, socketPath };
+  return { protocol: 'http:', host: 'localhost', port: 80, socketPath };
 }
 
 function fromUrl(text: string): Upstream {
@@ -211,7 +209,7 @@ function fromUrl(text: string): Upstream {
       `must be http://HOST:PORT or unix:PATH${url?.username ? ', without a user' : `, not "${text}"`}`,
     );
   }
-  const hostname = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-  return { protocol: url.protocol, host: hostname, hostname, port };
+  return { protocol: url.protocol, host, port };
 }

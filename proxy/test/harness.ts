@@ -133,7 +133,7 @@ export async function openDoor(settings: DoorSettings = {}): Promise<TestDoor> {
 }
 
 export function upstreamAt(port: number): Upstream {
-  return { protocol: 'http:', host: '127.0.0.1', hostname: '127.0.0.1', port };
+  return { protocol: 'http:', host: '127.0.0.1', port };
 }
 
 /** The port of a server that listens from now on. */

@@ -164,7 +164,7 @@ describe('the offer to send a file', () => {
     const path = await newFile();
     const listening = await openDoor({ registry: handing(await handed(path)) });
     const { port } = listening.registry.address() as { port: number };
-    const elsewhere = { ...upstreamAt(port), host: '0.0.0.0', hostname: '0.0.0.0' };
+    const elsewhere = { ...upstreamAt(port), host: '0.0.0.0' };
     const door = await openDoor({ upstreams: [elsewhere] });
     expect((await buffer(await pull(door))).toString()).toBe('bytes');
     expect(offers(listening)).toEqual([undefined]);

@@ -1,12 +1,10 @@
 import { availableParallelism } from 'node:os';
-import { readSettings, settingsTable, swiftTable } from '@wharfie/shared';
+import { readSettings, settingsTable, swiftTable, type Environment } from '@wharfie/shared';
 
 /** Connections that the first process serves before another is started: most registries never need a second one. */
 const alone = 8;
 /** The same where nobody asked for workers, and the proxy and one process fill all cores: a second one brings 15% there. */
 const aloneOnTwoCores = 64;
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * What the registry is told by its environment.

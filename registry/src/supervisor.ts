@@ -1,5 +1,5 @@
 import type { Logger } from '@wharfie/shared';
-import { collectProcessMetrics, listen, startAdminServer } from '@wharfie/shared';
+import { collectDefaultMetrics, listen, startAdminServer, stopOnSignals } from '@wharfie/shared';
 import { serve } from './serve.js';
 import type { RegistrySettings } from './settings.js';
 import { probeOf } from './storage/probe.js';
@@ -16,7 +16,7 @@ const probeTimeout = 5_000;
  */
 export async function supervise(settings: RegistrySettings, logger: Logger): Promise<void> {
   for (const { setting, value, source } of settings.sources) logger.info(`${setting} = ${value} (${source})`);
-  collectProcessMetrics();
+  collectDefaultMetrics();
   const serving = await serve(settings, logger);
   const { server, storage } = serving;
   const workers = spread(server, settings, logger);
@@ -57,19 +57,4 @@ function purgeRegularly(storage: StorageDriver, lifetime: number, logger: Logger
     clearTimeout(timer);
     abort.abort();
   };
-}
-
-function stopOnSignals(stop: (reason: string) => Promise<void>): void {
-  let stopping = false;
-  const begin = (reason: string): void => {
-    // Asked twice, nobody wants to wait.
-    if (stopping) process.exit(1);
-    stopping = true;
-    void stop(reason).then(() => process.exit(0));
-  };
-  process.on('SIGTERM', begin).on('SIGINT', begin);
-  // Who started us is gone, and with it the one that would tell us to stop.
-  process.once('disconnect', () => {
-    begin('disconnect');
-  });
 }

@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from '@wharfie/shared';
-import { collectProcessMetrics, register } from '@wharfie/shared';
+import { collectDefaultMetrics, register } from '@wharfie/shared';
 import type { RegistrySettings } from './settings.js';
 import { serve } from './serve.js';
 import { SummedMetrics, type ProcessMetrics } from './summed-metrics.js';
@@ -169,7 +169,7 @@ async function metricsOf(child: ChildProcess): Promise<ProcessMetrics | undefine
 export async function work(settings: RegistrySettings, logger: Logger): Promise<void> {
   // The terminal's Ctrl-C reaches every process; only the first decides.
   process.on('SIGINT', ignore).on('SIGTERM', ignore);
-  collectProcessMetrics();
+  collectDefaultMetrics();
   const serving = serve(settings, logger);
   const stop = (): void => {
     void serving.then((running) => running.close(settings.drain)).then(() => process.exit(0));

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import request from 'supertest';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { collectProcessMetrics, startAdminServer, type AdminServer } from './admin-server.js';
+import { startAdminServer, type AdminServer } from './admin-server.js';
+import { collectDefaultMetrics, register } from './metrics.js';
 
 let folder: string;
 let socketPath: string;
@@ -19,7 +20,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function start(unready: () => Promise<string | undefined>, metrics?: () => Promise<string>): Promise<void> {
+async function start(unready: () => Promise<string | undefined>, metrics = () => register.metrics()): Promise<void> {
   server = await startAdminServer({ path: socketPath }, 'WHARFIE_ADMIN_LISTEN', unready, metrics);
 }
 
@@ -46,7 +47,7 @@ describe('the admin address', () => {
   });
 
   it('gives the metrics of the process in the form of Prometheus', async () => {
-    collectProcessMetrics();
+    collectDefaultMetrics();
     await start(() => Promise.resolve(undefined));
     const { text } = await get('/metrics')
       .expect(200)

@@ -1,5 +1,5 @@
-import { createServer, type Server } from 'node:http';
-import { collectDefaultMetrics, register } from 'prom-client';
+import { createServer } from 'node:http';
+import { register } from 'prom-client';
 import { listen } from './listen.js';
 import type { ListenAddress } from './listen-address.js';
 
@@ -16,9 +16,9 @@ export async function startAdminServer(
   address: ListenAddress,
   variable: string,
   unready: () => Promise<string | undefined>,
-  metrics: () => Promise<string> = () => register.metrics(),
+  metrics: () => Promise<string>,
 ): Promise<AdminServer> {
-  const server: Server = createServer((request, response) => {
+  const server = createServer((request, response) => {
     const answer = (status: number, body: string, type = 'text/plain; charset=utf-8') =>
       response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body);
     const path = request.url?.split('?')[0];
@@ -42,9 +42,4 @@ export async function startAdminServer(
       server.closeAllConnections();
     },
   };
-}
-
-/** Memory, event loop and garbage collection of this process, in the default registry. */
-export function collectProcessMetrics(): void {
-  collectDefaultMetrics();
 }

@@ -1,10 +1,10 @@
 /** Bytes of a buffer: large enough that the thread that reads and writes files is seldom woken. */
 const large = 1024 * 1024;
-/** The same when many are in use, so that memory holds for all of them. */
+/** The same once all large ones are in use, so that there is memory for many. */
 const small = 128 * 1024;
-/** Large ones at most. */
+/** How many large ones there are at most. */
 const most = 16;
-/** The same when thousands wait for clients that do not read; and bytes of small ones in use until that is so. */
+/** Bytes of a buffer once `plenty` are lent in small ones: then thousands wait for clients that do not read. */
 const least = 16 * 1024;
 const plenty = 64 * 1024 * 1024;
 

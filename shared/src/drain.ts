@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 
 /** How much of a refused body is read and dropped, so that a client that sends before it reads finds the answer. */
 const mostDrained = 64 * 1024 * 1024;
@@ -29,6 +29,32 @@ export function drain(request: IncomingMessage): Promise<void> {
     }
     request.once('end', done).once('close', done).on('data', count).resume();
   });
+}
+
+/** Answers a request with an error, whose body is JSON, and drops what still comes of the request's own. */
+export async function answerError(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  headers: OutgoingHttpHeaders,
+  body: Buffer,
+): Promise<void> {
+  const early = bodyOutstanding(request);
+  response.writeHead(status, {
+    ...headers,
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+    ...(early && { Connection: 'close' }),
+  });
+  if (request.method === 'HEAD') response.flushHeaders();
+  else response.write(body);
+  if (early) await drain(request);
+  response.end();
+}
+
+/** Whether some of the request's body has not arrived yet. */
+export function bodyOutstanding(request: IncomingMessage): boolean {
+  return hasBody(request) && !request.complete;
 }
 
 /** Whether a body follows the head of the request, read or not. Both services must come to the same result. */

@@ -1,2 +1,2 @@
 /** One version of the metrics library for both services, so that what each counts appears in one registry. */
-export { AggregatorRegistry, Counter, Gauge, Histogram, Registry, register } from 'prom-client';
+export { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, Histogram, Registry, register } from 'prom-client';

@@ -3,11 +3,10 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { AddressList } from './address-list.js';
-import type { ListenAddress } from './listen-address.js';
 import { formatListenAddress, parseListenAddress } from './listen-address.js';
 import { leastCost, mostCost } from './password-cost.js';
 import { SettingsError } from './settings-error.js';
-import { swiftTable, withoutLogin } from './swift-settings.js';
+import { httpAddress, swiftTable } from './swift-settings.js';
 
 /**
  * One setting: the variables that give it (the first wins), its default, and what it is for. What is secret may also come in
@@ -30,18 +29,18 @@ export interface SettingSource {
   source: string;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 type Values<S extends Record<string, Setting<unknown>>> = { [K in keyof S]: z.output<S[K]['schema']> };
 
-const listenAddress = z
-  .string()
-  .transform((text, context): ListenAddress => {
-    const address = parseListenAddress(text);
-    if (address) return address;
-    context.issues.push({ code: 'custom', message: `must be HOST:PORT or unix:PATH, not "${text}"`, input: text });
+/** Text that `parse` understands; `expected` is what a refusal asks for. */
+const parsed = <T>(parse: (text: string) => T | undefined, expected: string) =>
+  z.string().transform((text, context): T => {
+    const value = parse(text);
+    if (value !== undefined) return value;
+    context.issues.push({ code: 'custom', message: `must be ${expected}, not "${text}"`, input: text });
     return z.NEVER;
-  })
-  .describe('`HOST:PORT` or `unix:PATH`');
+  });
+const listenAddress = parsed(parseListenAddress, 'HOST:PORT or unix:PATH').describe('`HOST:PORT` or `unix:PATH`');
 const addressList = z
   .string()
   .transform((text, context): AddressList => {
@@ -55,15 +54,11 @@ const addressList = z
   .optional()
   .describe('like `192.0.2.7, 10.0.0.0/8`');
 /** As compose files write it: where there is no host, every one. Clients are told to use it. */
-const publishedAddress = z
-  .string()
-  .transform((text, context): ListenAddress => {
-    const address = parseListenAddress(/^\d+$/.test(text) ? `:${text}` : text);
-    if (address?.path === undefined && address && URL.canParse(`http://${formatListenAddress(address)}`))
-      return address;
-    context.issues.push({ code: 'custom', message: `must be PORT or HOST:PORT, not "${text}"`, input: text });
-    return z.NEVER;
-  })
+const publishedAddress = parsed((text) => {
+  const address = parseListenAddress(/^\d+$/.test(text) ? `:${text}` : text);
+  if (!address || address.path !== undefined) return undefined;
+  return URL.canParse(`http://${formatListenAddress(address)}`) ? address : undefined;
+}, 'PORT or HOST:PORT')
   .optional()
   .describe('`PORT` or `HOST:PORT`');
 const path = z.string().transform((text) => resolve(text));
@@ -74,37 +69,22 @@ const oneOf = <const T extends readonly [string, ...string[]]>(...words: T) =>
     .describe(words.map((word) => `\`${word}\``).join(', '));
 const range = (least: number, most: number) => `${least} to ${most}`;
 const wholeNumber = (least: number, most: number) =>
-  z
-    .string()
-    .transform((text, context): number => {
+  parsed(
+    (text) => {
       const number = Number(text);
-      if (/^\d+$/.test(text) && number >= least && number <= most) return number;
-      context.issues.push({
-        code: 'custom',
-        message: `must be a whole number from ${range(least, most)}, not "${text}"`,
-        input: text,
-      });
-      return z.NEVER;
-    })
-    .describe(range(least, most));
+      return /^\d+$/.test(text) && number >= least && number <= most ? number : undefined;
+    },
+    `a whole number from ${range(least, most)}`,
+  ).describe(range(least, most));
 
 const units = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 /** A length of time as distribution writes it, in milliseconds. */
-const duration = z
-  .string()
-  .transform((text, context): number => {
-    const [, number, unit] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? [];
-    if (number !== undefined) return Number(number) * units[unit as keyof typeof units] * 1000;
-    context.issues.push({
-      code: 'custom',
-      message: `must be a time like 168h, 7d, 30m or 10s, not "${text}"`,
-      input: text,
-    });
-    return z.NEVER;
-  })
-  .describe('`10s`, `30m`, `168h`, `7d` and so on');
+const duration = parsed((text) => {
+  const [, number, unit] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? [];
+  return number === undefined ? undefined : Number(number) * units[unit as keyof typeof units] * 1000;
+}, 'a time like 168h, 7d, 30m or 10s').describe('`10s`, `30m`, `168h`, `7d` and so on');
 
-/** One that a timer waits: Node's know no longer ones than 2^31 - 1 ms, and some do not wait at all then. */
+/** One for a timer: Node's wait at most 2^31 - 1 ms, and are over at once when given more. */
 const timerDuration = duration
   .refine((milliseconds) => milliseconds < 2 ** 31, 'must be at most 24d')
   .describe('`10s`, `30m`, `2h` and so on, at most `24d`');
@@ -257,10 +237,8 @@ export function settingsTable(environment: Environment) {
     },
     publicUrl: {
       variables: ['WHARFIE_PUBLIC_URL'],
-      schema: z
-        .url({ protocol: /^https?$/, error: 'must be an http or https address' })
+      schema: httpAddress
         .regex(/^[^?#]*$/, 'must not have a query or a fragment')
-        .regex(withoutLogin, 'must be without a user and a password')
         // As headers can hold it: other letters and quotes are encoded, `.` and `..` are gone.
         .transform((text) => new URL(text).href)
         .pipe(

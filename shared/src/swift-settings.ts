@@ -2,13 +2,10 @@ import { z } from 'zod';
 import type { Setting } from './settings.js';
 
 const text = z.string().optional();
-/** A password in an address would be shown wherever that is. */
-export const withoutLogin = /^\w+:\/\/[^/?#@]*([/?#]|$)/;
-const address = z
+/** A password in it would be shown wherever the address is. */
+export const httpAddress = z
   .url({ protocol: /^https?$/, error: 'must be an http or https address' })
-  .regex(withoutLogin, 'must be without a user and a password')
-  .optional()
-  .describe('an http or https address');
+  .regex(/^\w+:\/\/[^/?#@]*([/?#]|$)/, 'must be without a user and a password');
 /** URLs fold `.` and `..`, which would lead out of the container. */
 const noDots = /^(?!(.*\/)?\.{1,2}(\/|$))/;
 const mustNotBeDots = 'must be without a part that is `.` or `..`';
@@ -39,7 +36,7 @@ export const swiftTable = {
   },
   osAuthUrl: {
     variables: ['OS_AUTH_URL', 'REGISTRY_STORAGE_SWIFT_AUTHURL'],
-    schema: address,
+    schema: httpAddress.optional().describe('an http or https address'),
     description: 'Swift: where to log in',
   },
   osAuthVersion: {

@@ -1,3 +1,5 @@
+import type { Environment } from './settings.js';
+
 /** A `WHARFIE_` variable that no service reads, and the name that was probably meant. */
 export interface UnknownVariable {
   name: string;
@@ -8,10 +10,7 @@ export interface UnknownVariable {
 const farthest = 4;
 
 /** The variables of `environment` that begin with `WHARFIE_` and that `known` does not hold. */
-export function unknownVariables(
-  environment: Readonly<Record<string, string | undefined>>,
-  known: readonly string[],
-): UnknownVariable[] {
+export function unknownVariables(environment: Environment, known: readonly string[]): UnknownVariable[] {
   return Object.keys(environment)
     .filter((name) => name.startsWith('WHARFIE_') && !known.includes(name))
     .map((name) => {

@@ -1,6 +1,6 @@
 import { readSettings, settingsTable } from '@wharfie/shared';
 import { parsePolicy, PolicyError, type Policy } from '../access/policy.js';
-import { withFile } from '../files/file-problem.js';
+import { missing, withFile } from '../files/file-problem.js';
 import { readOrdinaryFile } from '../files/ordinary-file.js';
 import { dataFiles, type DataFiles } from '../first-start.js';
 import { parseHtpasswd, type Htpasswd } from '../htpasswd/file.js';
@@ -51,10 +51,5 @@ export function inFile<T>(path: string, work: () => T): T {
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {
-  return withFile(path, () =>
-    readOrdinaryFile(path).then(String, (error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }),
-  );
+  return withFile(path, () => readOrdinaryFile(path).then(String, missing));
 }

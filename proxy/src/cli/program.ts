@@ -26,7 +26,7 @@ export function createProgram(): Command {
     .exitOverride()
     .configureOutput({
       outputError: () => {
-        // Said below, on one line.
+        // main.ts says it, on one line.
       },
     });
   addUserCommands(program);

@@ -77,7 +77,7 @@ async function list(): Promise<void> {
     (policy && pushable(policy, name).join(', ')) || '-',
   ]);
   process.stdout.write(table([['name', 'groups', 'hash', 'cost', 'may push'], ...rows]));
-  for (const { message } of htpasswd.warnings) say(`${place.htpasswd}: ${message}`);
+  for (const warning of htpasswd.warnings) say(`${place.htpasswd}: ${warning}`);
 }
 
 async function add(name: string, options: NewPasswordOptions): Promise<void> {

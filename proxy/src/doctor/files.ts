@@ -34,7 +34,7 @@ export async function* examineFiles(settings: ProxySettings): AsyncGenerator<Fin
   }
   const accounts = yield* examineFile('htpasswd', files.htpasswd, (text) => {
     const { users, warnings } = parseHtpasswd(text);
-    return { value: users, text: counted(users.size, 'account'), warnings: warnings.map(({ message }) => message) };
+    return { value: users, text: counted(users.size, 'account'), warnings };
   });
   yield* examineFile('access.yml', files.access, (text) => {
     const policy = parsePolicy(text);

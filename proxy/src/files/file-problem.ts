@@ -16,6 +16,11 @@ const problems: Record<string, string> = {
   EDQUOT: 'the quota of this user is used up: make room',
 };
 
+/** For `catch`: that there is no such file is an answer, any other failure stays one. */
+export function missing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+}
+
 /**
  * What `work` does with the file at `path`.
  * @throws Error that names the file and says what to do, where the system refuses it in a way that somebody can mend

@@ -1,8 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import { open, readdir, readlink, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import {
+  access,
+  constants,
+  open,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { lock } from 'proper-lockfile';
-import { withFile } from './file-problem.js';
+import { missing, withFile } from './file-problem.js';
 import { readOrdinaryFile } from './ordinary-file.js';
 
 /**
@@ -65,6 +76,8 @@ export async function replaceFile(path: string, content: string): Promise<void> 
  * held up, is taken over after ten seconds.
  */
 async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  // The lock would be tried again and again in a folder in which nothing can be made.
+  await access(dirname(path), constants.W_OK | constants.X_OK);
   const retries = { retries: 60, factor: 1.2, minTimeout: 20, maxTimeout: 250 };
   let lost: Error | undefined;
   const onCompromised = (error: Error) => {
@@ -81,10 +94,7 @@ async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T>
 }
 
 async function readText(path: string): Promise<string | undefined> {
-  const bytes = await readOrdinaryFile(path).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  });
+  const bytes = await readOrdinaryFile(path).catch(missing);
   if (!bytes) return undefined;
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -95,11 +105,10 @@ async function readText(path: string): Promise<string | undefined> {
 
 /** Where the file is, or would be: symbolic links to nothing are followed, too. */
 async function realPath(path: string): Promise<string> {
-  return realpath(path).catch(async (error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    const link = await readlink(path).catch(() => undefined);
-    return link === undefined ? path : realPath(resolve(await realpath(dirname(path)), link));
-  });
+  const real = await realpath(path).catch(missing);
+  if (real !== undefined) return real;
+  const link = await readlink(path).catch(() => undefined);
+  return link === undefined ? path : realPath(resolve(await realpath(dirname(path)), link));
 }
 
 /** Whether a new file would be somebody else's than the one that it is to replace. */

@@ -35,24 +35,23 @@ describe('parseHtpasswd', () => {
     expect(users.get('bob')).toEqual({ line: 2, kind });
     expect(users.get('ann')?.bcrypt).toBeDefined();
     expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toMatchObject({ line: 2, user: 'bob' });
-    expect(warnings[0]?.message).toMatch(/^line 2: bob .*`wharfie users passwd bob`$/);
-    if (hash !== '') expect(warnings[0]?.message).not.toContain(hash);
+    expect(warnings[0]).toMatch(/^line 2: bob .*`wharfie users passwd bob`$/);
+    if (hash !== '') expect(warnings[0]).not.toContain(hash);
   });
 
   it('warns of a name without a colon, and never repeats what may be a hash', () => {
     const { users, warnings } = parseHtpasswd(`bob\n${bcrypt()}\n:${bcrypt()}\n`);
     expect(users.size).toBe(0);
-    expect(warnings.map(({ line, user }) => [line, user])).toEqual([
-      [1, 'bob'],
-      [2, undefined],
-      [3, undefined],
+    expect(warnings).toEqual([
+      'line 1: bob has no colon and no hash: remove the line and run `wharfie users add bob`',
+      'line 2: there is no name before a colon: remove the line and run `wharfie users add NAME`',
+      'line 3: there is no name before a colon: remove the line and run `wharfie users add NAME`',
     ]);
     expect(JSON.stringify(warnings)).not.toContain(rest);
   });
 
   it.each(['', '# nothing\n'])('warns that %j has no account', (text) => {
-    expect(parseHtpasswd(text).warnings.map(({ message }) => message)).toEqual([
+    expect(parseHtpasswd(text).warnings).toEqual([
       'it has no account, so nobody can log in: run `wharfie users add NAME`',
     ]);
   });
@@ -65,28 +64,30 @@ describe('parseHtpasswd', () => {
       'line 1: each login of c17 takes seconds, because its hash has cost 17: run `wharfie users passwd c17`',
     ],
   ])('says why the line of %s is not as it should be', (user, hash, message) => {
-    expect(parseHtpasswd(`${user}:${hash}\n`).warnings).toMatchObject([{ message }]);
+    expect(parseHtpasswd(`${user}:${hash}\n`).warnings).toEqual([message]);
   });
 
   it('lets nobody in by a name that is not UTF-8, which would be the same as others', () => {
     const bytes = Buffer.from(`m\xfcller:${bcrypt()}\nm\xf6ller:${bcrypt()}\n`, 'latin1');
     const { users, warnings } = parseHtpasswd(bytes.toString());
     expect(users.size).toBe(0);
-    expect(warnings.map(({ line }) => line)).toEqual([1, 2]);
-    expect(warnings[0]?.message).toMatch(/^line 1: .* not UTF-8: /);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^line 1: .* not UTF-8: /),
+      expect.stringMatching(/^line 2: .* not UTF-8: /),
+    ]);
   });
 
   it('lets the first of two lines count, as Apache does, and warns of the second', () => {
     const { users, warnings } = parseHtpasswd(`bob:${bcrypt('05')}\nbob:${bcrypt('06')}\n`);
     expect(users.get('bob')).toMatchObject({ line: 1, bcrypt: { cost: 5 } });
-    expect(warnings).toMatchObject([{ line: 2, user: 'bob' }]);
+    expect(warnings).toEqual([expect.stringMatching(/^line 2: bob stands on line 1 already/)]);
   });
 
   it('warns of a cost that makes each login wait, and lets nobody in by one that takes minutes', () => {
     const { users, warnings } = parseHtpasswd(`slow:${bcrypt('16')}\nfrozen:${bcrypt('20')}\n`);
     expect(users.get('slow')?.bcrypt).toBeDefined();
     expect(users.get('frozen')?.bcrypt).toBeUndefined();
-    expect(warnings.map(({ user }) => user)).toEqual(['slow', 'frozen']);
+    expect(warnings).toEqual([expect.stringMatching(/login of slow/), expect.stringMatching(/^line 2: frozen cannot/)]);
   });
 
   it('takes __proto__ and constructor for names like any other', () => {

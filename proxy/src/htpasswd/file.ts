@@ -19,16 +19,10 @@ export interface HtpasswdLine {
   bcrypt?: BcryptHash;
 }
 
-/** A line that does not do what its writer wanted: the message names line, user and remedy, and never the hash. */
-export interface HtpasswdWarning {
-  line: number;
-  user?: string;
-  message: string;
-}
-
 export interface Htpasswd {
   users: ReadonlyMap<string, HtpasswdLine>;
-  warnings: readonly HtpasswdWarning[];
+  /** Lines that do not do what their writer wanted: each names line, user and remedy, and never the hash. */
+  warnings: readonly string[];
 }
 
 /**
@@ -38,18 +32,18 @@ export interface Htpasswd {
  */
 export function parseHtpasswd(text: string): Htpasswd {
   const users = new Map<string, HtpasswdLine>();
-  const warnings: HtpasswdWarning[] = [];
+  const warnings: string[] = [];
   for (const [index, raw] of text.split('\n').entries()) {
     const line = index + 1;
     // Takes a byte order mark and a carriage return along.
     const content = raw.trim();
     if (content === '' || content.startsWith('#')) continue;
+    const warn = (message: string) => warnings.push(`line ${line}: ${message}`);
     const user = userOf(content);
     if (!user) {
-      warnings.push(namelessWarning(line, content));
+      warn(nameless(content));
       continue;
     }
-    const warn = (message: string) => warnings.push({ line, user, message: `line ${line}: ${message}` });
     if (!wasUtf8(user)) {
       warn(`${shown(user)} cannot log in, the name is not UTF-8: convert the file to UTF-8`);
       continue;
@@ -65,8 +59,7 @@ export function parseHtpasswd(text: string): Htpasswd {
     if (problem) warn(`${problem}: run \`wharfie users passwd ${shown(user)}\``);
   }
   if (users.size === 0 && warnings.length === 0) {
-    const message = 'it has no account, so nobody can log in: run `wharfie users add NAME`';
-    warnings.push({ line: 1, message });
+    warnings.push('it has no account, so nobody can log in: run `wharfie users add NAME`');
   }
   return { users, warnings };
 }
@@ -110,12 +103,11 @@ function userOf(line: string): string | undefined {
   return colon < 1 || content.startsWith('#') ? undefined : content.slice(0, colon);
 }
 
-function namelessWarning(line: number, content: string): HtpasswdWarning {
+function nameless(content: string): string {
   // What stands alone on a line may be a hash that slipped there: only what looks like a name is repeated.
   const user = /^[A-Za-z][A-Za-z0-9_.@-]{0,31}$/.test(content) ? content : undefined;
   const problem = user ? `${user} has no colon and no hash` : 'there is no name before a colon';
-  const remedy = `remove the line and run \`wharfie users add ${user ?? 'NAME'}\``;
-  return { line, ...(user && { user }), message: `line ${line}: ${problem}: ${remedy}` };
+  return `${problem}: remove the line and run \`wharfie users add ${user ?? 'NAME'}\``;
 }
 
 function describeHash(user: string, hash: string): Omit<HtpasswdLine, 'line'> & { problem?: string } {

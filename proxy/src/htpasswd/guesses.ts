@@ -68,10 +68,7 @@ export class Guesses {
 
   /** @throws OciError TOOMANYREQUESTS while `name` may not be tried from `address` */
   refuseWhileLocked(name: string, address: string): void {
-    this.#refuse(keysOf(name, address));
-  }
-
-  #refuse(keys: Keys): void {
+    const keys = keysOf(name, address);
     const until = Math.max(...this.#deciding(keys).map((by) => this.#counters[by].get(keys[by])?.lockedUntil ?? 0));
     const seconds = Math.ceil((until - Date.now()) / 1000);
     if (seconds <= 0) return;
@@ -81,10 +78,7 @@ export class Guesses {
 
   /** Notes that `name` has logged in from `address`. */
   succeeded(name: string, address: string): void {
-    this.#succeeded(keysOf(name, address));
-  }
-
-  #succeeded({ login }: Keys): void {
+    const { login } = keysOf(name, address);
     this.#counters.login.delete(login);
     this.#known.set(login, true);
   }
@@ -95,12 +89,11 @@ export class Guesses {
    * @throws OciError TOOMANYREQUESTS
    */
   async attempt(name: string, address: string, check: () => Promise<boolean>): Promise<boolean> {
-    const keys = keysOf(name, address);
-    const deciding = await this.#enter(keys);
+    const deciding = await this.#enter(name, address);
     try {
       const right = await check();
-      if (right) this.#succeeded(keys);
-      else this.#failed(name, keys);
+      if (right) this.succeeded(name, address);
+      else this.#failed(name, keysOf(name, address));
       return right;
     } finally {
       for (const counter of deciding) {
@@ -111,9 +104,10 @@ export class Guesses {
   }
 
   /** Waits until the attempt may be under way, and counts it so in the same moment. */
-  async #enter(keys: Keys): Promise<Counter[]> {
+  async #enter(name: string, address: string): Promise<Counter[]> {
+    const keys = keysOf(name, address);
     for (;;) {
-      this.#refuse(keys);
+      this.refuseWhileLocked(name, address);
       const deciding = this.#deciding(keys).map((by) => this.#counter(by, keys));
       const full = deciding.find(({ by, failures, underWay }) => underWay >= Math.max(limits[by].free - failures, 1));
       if (!full) {

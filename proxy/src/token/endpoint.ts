@@ -1,9 +1,9 @@
-import { type Access, hasBody, OciError, ownHeaders, parseQuery } from '@wharfie/shared';
+import { type Access, hasBody, OciError, parseQuery } from '@wharfie/shared';
 import type { IncomingMessage } from 'node:http';
 import { allowsAnonymous, type Asker } from '../access/decide.js';
 import type { Policy } from '../access/policy.js';
 import { basicAsker, noteLogin, wrongCredentials, type Passwords } from '../authenticate.js';
-import type { Exchange } from '../exchange.js';
+import { answerJson, type Exchange } from '../exchange.js';
 import { tokenLifetime, type ClientTokens } from './client-tokens.js';
 import { grant, parseScopes } from './scope.js';
 
@@ -50,7 +50,7 @@ export async function answerToken(
   const granted = grant(policy.current, asker, asked);
   const token = tokens.issue(asker, granted);
   if (token.length > maxToken) throw tooManyScopes(granted.length);
-  send(exchange, {
+  const answer = {
     // Docker's clients read `token`, those of OAuth 2 `access_token`.
     token,
     access_token: token,
@@ -58,7 +58,9 @@ export async function answerToken(
     issued_at: new Date().toISOString(),
     scope: granted.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' '),
     ...(offline && asker !== 'anonymous' && { refresh_token: tokens.issueRefresh(asker.name) }),
-  });
+  };
+  // https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+  answerJson(exchange, answer, { 'Cache-Control': 'no-store' });
 }
 
 async function readQuery(exchange: Exchange, passwords: Passwords): Promise<TokenRequest> {
@@ -135,17 +137,4 @@ function readBody(request: IncomingMessage, tooLong: OciError): Promise<Buffer> 
 
 function tooManyScopes(count: number): OciError {
   return new OciError('BAD_REQUEST', `${count} scopes are too many for one token: ask for fewer at once`);
-}
-
-function send(exchange: Exchange, answer: object): void {
-  const body = Buffer.from(JSON.stringify(answer));
-  exchange.bytesOut += body.length;
-  exchange.response.writeHead(200, {
-    ...ownHeaders(exchange.id),
-    'Content-Type': 'application/json',
-    'Content-Length': body.length,
-    // https://www.rfc-editor.org/rfc/rfc6749#section-5.1
-    'Cache-Control': 'no-store',
-  });
-  exchange.response.end(body);
 }

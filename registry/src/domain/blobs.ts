@@ -3,9 +3,8 @@ import type { Digest } from '@wharfie/shared';
 import { OciError } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { Part, StorageDriver, StoredFile } from '../storage/storage-driver.js';
-import { PathNotFound } from '../storage/storage-driver.js';
+import { PathNotFound, missingAs } from '../storage/storage-driver.js';
 import { blobPath, layerLink, layerLinkPath, parseLink } from './layout.js';
-import { missingAs } from './missing.js';
 
 /** A blob that a repository links. */
 export interface Blob {

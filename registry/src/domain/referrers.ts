@@ -1,13 +1,12 @@
 import type { Digest, Page } from '@wharfie/shared';
 import { OciError, mediaTypes, parseDigest } from '@wharfie/shared';
 import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
-import { PathNotFound } from '../storage/storage-driver.js';
+import { PathNotFound, missingAs } from '../storage/storage-driver.js';
 import { blobPath, referrerPath, referrersPath, referrersTag, revisionLinkPath } from './layout.js';
 import { listAll } from './list-all.js';
 import type { Manifest } from './manifest.js';
 import { maxManifestSize, parseManifest } from './manifest.js';
 import { concurrency, mapOrdered } from './map-limited.js';
-import { missingAs } from './missing.js';
 import type { Tags } from './tags.js';
 
 /** Referrers that one page holds at most, and their bytes: clients refuse an index over 4 MiB. */

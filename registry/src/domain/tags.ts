@@ -1,9 +1,9 @@
 import type { Digest, Page } from '@wharfie/shared';
 import { OciError, isTag } from '@wharfie/shared';
 import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
+import { missingAs } from '../storage/storage-driver.js';
 import { manifestsPath, parseLink, tagLinkPath, tagLinks, tagPath, tagsPath } from './layout.js';
 import { listAll } from './list-all.js';
-import { missingAs } from './missing.js';
 
 /** Entries that one call to the storage fetches when everything is wanted. */
 const batch = 1000;

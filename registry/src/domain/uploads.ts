@@ -3,13 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Digest, DigestAlgorithm } from '@wharfie/shared';
 import { OciError, algorithmOf } from '@wharfie/shared';
 import type { ByteSource, StorageDriver } from '../storage/storage-driver.js';
-import { InvalidOffset, PathNotFound } from '../storage/storage-driver.js';
+import { InvalidOffset, PathNotFound, missingAs } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
 import { RunningHash, RunningHashes } from './hashing.js';
 import { blobPath, layerLink } from './layout.js';
-import { missingAs } from './missing.js';
 
-/** When a blob is looked for that another request is just making of the same upload: milliseconds after the look before. */
+/** Pauses, in milliseconds, before each look for a blob that another request is just making of the same upload. */
 const looks = [0, 50, 100, 200, 400, 800];
 
 /** An upload as its client knows it: what the signed Location says. The storage has the last word on the size. */
@@ -173,7 +172,7 @@ export class Uploads {
     this.#hashes.forget(id);
   }
 
-  /** Whether an upload is gone because another request has made it a blob, or one that did not come to its end. */
+  /** Whether an upload is gone because another request has made it a blob, or is about to; waits a little for that. */
   async #isCommitted(
     { size, digest: sent }: Upload,
     digest: Digest,

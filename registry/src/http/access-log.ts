@@ -1,20 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from '@wharfie/shared';
-import { Counter, Histogram, answeredStatus } from '@wharfie/shared';
+import { Counter, answeredStatus, requestCounter } from '@wharfie/shared';
 import type { Exchange, RefusedExchange } from './exchange.js';
 
-const requests = new Counter({
-  name: 'wharfie_registry_requests_total',
-  help: 'Requests answered, by what they were for',
-  labelNames: ['kind', 'method', 'status'],
-});
-const seconds = new Histogram({
-  name: 'wharfie_registry_request_seconds',
-  help: 'From the head of a request to the end of its answer',
-  labelNames: ['kind', 'method'],
-  buckets: [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 300, 1800],
-});
+const countRequest = requestCounter('registry');
 const bytes = new Counter({
   name: 'wharfie_registry_bytes_total',
   help: 'Bytes on the connections of requests, in and out',
@@ -44,8 +34,7 @@ export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Log
     const { bytesRead, bytesWritten } = socket;
     carried.set(socket, [bytesRead, bytesWritten]);
     const [bytesIn, bytesOut] = [bytesRead - readBefore, bytesWritten - writtenBefore];
-    requests.inc({ kind, method, status });
-    seconds.observe({ kind, method }, milliseconds / 1000);
+    countRequest({ kind, method, status, milliseconds });
     bytes.inc({ direction: 'in' }, bytesIn);
     bytes.inc({ direction: 'out' }, bytesOut);
     const line = {

@@ -1,7 +1,7 @@
 import type { ArgumentsHost, ExceptionFilter } from '@nestjs/common';
 import { Catch, Inject } from '@nestjs/common';
 import type { Logger } from '@wharfie/shared';
-import { OciError, drain, errorEnvelope, hasBody } from '@wharfie/shared';
+import { OciError, answerError, errorEnvelope } from '@wharfie/shared';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { InvalidPath, PathNotFound, StorageFull, StorageUnavailable } from '../storage/storage-driver.js';
 import { exchangeOf } from './exchange.js';
@@ -25,17 +25,7 @@ export class OciErrorFilter implements ExceptionFilter {
     }
     const error = 'refusal' in exchange ? exchange.refusal : this.#explained(failure, id);
     const body = Buffer.from(JSON.stringify(errorEnvelope(error, id)));
-    const early = hasBody(request) && !request.complete;
-    response.writeHead(error.status, {
-      ...error.headers,
-      'Content-Type': 'application/json',
-      'Content-Length': body.length,
-      ...(early ? { Connection: 'close' } : {}),
-    });
-    if (request.method === 'HEAD') response.flushHeaders();
-    else response.write(body);
-    if (early) await drain(request);
-    response.end();
+    await answerError(request, response, error.status, error.headers, body);
   }
 
   #explained(failure: unknown, requestId: string): OciError {

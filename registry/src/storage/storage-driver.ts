@@ -146,6 +146,14 @@ export class PathNotFound extends Error {
   }
 }
 
+/** For `catch`: what is not in the storage is an answer, every other failure stays one. */
+export function missingAs<T>(answer: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof PathNotFound) return answer;
+    throw error;
+  };
+}
+
 /** No object can have this path. */
 export class InvalidPath extends Error {
   override readonly name = 'InvalidPath';

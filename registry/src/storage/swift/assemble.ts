@@ -1,5 +1,5 @@
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
-import type { SwiftClient } from './client.js';
+import { pathOf, type SwiftClient } from './client.js';
 import { bare, md5, slowMark, slowlyRead } from './large-object.js';
 import type { Stored } from './objects.js';
 
@@ -16,8 +16,12 @@ export async function copySegment(
   name: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const from = `/${[client.container, ...source.split('/')].map(encodeURIComponent).join('/')}`;
-  const headers = { ...octets, 'x-copy-from': from, 'x-fresh-metadata': 'true', 'if-match': etag };
+  const headers = {
+    ...octets,
+    'x-copy-from': pathOf(client.container, source),
+    'x-fresh-metadata': 'true',
+    'if-match': etag,
+  };
   const answer = await client.send({ method: 'PUT', name, headers, accept: [201, 202, 304, 404, 412] }, signal);
   if (answer.status === 404) throw new PathNotFound(source);
   // A later one was faster: at a path that tells the content, it is the same.

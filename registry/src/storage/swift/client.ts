@@ -11,7 +11,7 @@ export interface Call {
   method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
   name?: string;
   /** The container, when it is not ours: large objects name their own. */
-  container?: string;
+  container?: string | undefined;
   /** A path of the cluster itself, in place of an object's. */
   cluster?: string;
   query?: Record<string, string>;
@@ -299,6 +299,6 @@ export function discard({ body }: Answer): void {
 }
 
 /** Every component encoded by itself: Swift takes names as they come, dots and all. */
-function pathOf(container: string, name: string | undefined): string {
+export function pathOf(container: string, name: string | undefined): string {
   return `/${[container, ...(name?.split('/') ?? [])].map(encodeURIComponent).join('/')}`;
 }

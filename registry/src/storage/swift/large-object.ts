@@ -233,14 +233,14 @@ async function* continued(
   await answer?.body.dump();
 }
 
-function getCall({ name, container, newest }: Target, part: Part | undefined): Omit<Call, 'accept'> {
+function getCall({ name, container, newest = false }: Target, part: Part | undefined): Omit<Call, 'accept'> {
   return {
     method: 'GET',
     name,
-    newest: newest ?? false,
+    container,
+    newest,
     // What is asked for in its newest version is small.
-    streams: newest !== true,
-    ...(container === undefined ? {} : { container }),
+    streams: !newest,
     ...(part ? { headers: { range: `bytes=${part.start}-${part.start + part.length - 1}` } } : {}),
   };
 }

@@ -18,7 +18,7 @@ interface Query {
   prefix: string;
   delimiter?: '/';
   /** Only what comes after it. */
-  marker?: string;
+  marker?: string | undefined;
   limit?: number;
   container?: string;
   newest?: boolean;
@@ -26,19 +26,19 @@ interface Query {
 
 /** One page, in Swift's order: by name, byte by byte, the `/` at a folder's end included. */
 async function listPage(client: SwiftClient, query: Query, signal: AbortSignal): Promise<Entry[]> {
-  const { prefix, delimiter, marker, limit = pageSize, container, newest } = query;
+  const { prefix, delimiter, marker, limit = pageSize, container, newest = false } = query;
   const answer = await client.call(
     {
       method: 'GET',
-      ...(container === undefined ? {} : { container }),
+      container,
       query: {
         format: 'json',
         prefix,
         limit: String(limit),
-        ...(delimiter ? { delimiter } : {}),
-        ...(marker === undefined ? {} : { marker }),
+        ...(delimiter && { delimiter }),
+        ...(marker && { marker }),
       },
-      newest: newest ?? false,
+      newest,
       accept: [200, 204],
     },
     signal,
@@ -69,7 +69,7 @@ export async function* listAll(
   signal: AbortSignal,
 ): AsyncGenerator<Entry> {
   for (let marker: string | undefined; ;) {
-    const page = await listPage(client, { ...query, ...(marker === undefined ? {} : { marker }) }, signal);
+    const page = await listPage(client, { ...query, marker }, signal);
     yield* page;
     marker = page.at(-1)?.name;
     // No cluster has a limit this low: what is much shorter than a page is the last one.
@@ -103,8 +103,8 @@ export async function listNames(
   let complete = false;
   while (found.size < limit && !complete) {
     const wanted = Math.min(limit - found.size + 1, pageSize);
-    const marker = last === folder ? {} : { marker: last };
-    const page = await listPage(client, { prefix: folder, delimiter: '/', limit: wanted, ...marker }, signal);
+    const marker = last === folder ? undefined : last;
+    const page = await listPage(client, { prefix: folder, delimiter: '/', limit: wanted, marker }, signal);
     for (const { name } of page) {
       const child = nameOf(name, folder);
       if (child !== '' && isAfter(child, after)) found.add(child);

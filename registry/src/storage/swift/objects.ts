@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
-import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import { PathNotFound, StorageUnavailable, missingAs } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import type { Intake } from '../intake.js';
 import { bare, lengthOf, md5, openObject, slowMark } from './large-object.js';
@@ -21,13 +21,8 @@ export async function getWhole(client: SwiftClient, name: string, signal: AbortS
 }
 
 /** The same, or undefined when there is none. */
-export async function getSmall(client: SwiftClient, name: string, signal: AbortSignal): Promise<Buffer | undefined> {
-  try {
-    return await getWhole(client, name, signal);
-  } catch (error) {
-    if (error instanceof PathNotFound) return undefined;
-    throw error;
-  }
+export function getSmall(client: SwiftClient, name: string, signal: AbortSignal): Promise<Buffer | undefined> {
+  return getWhole(client, name, signal).catch(missingAs(undefined));
 }
 
 /**
@@ -107,17 +102,16 @@ export async function remove(
   client: SwiftClient,
   name: string,
   signal: AbortSignal,
-  { container, segments = false }: { container?: string; segments?: boolean } = {},
+  { container, segments = false }: { container?: string | undefined; segments?: boolean } = {},
 ): Promise<boolean> {
-  const place = container === undefined ? {} : { container };
   if (!segments) {
-    const answer = await client.send({ method: 'DELETE', name, ...place, accept: [204, 404, 409] }, signal);
+    const answer = await client.send({ method: 'DELETE', name, container, accept: [204, 404, 409] }, signal);
     return answer.status !== 404 || answer.repeated;
   }
   const query = { 'multipart-manifest': 'delete' };
   const headers = { accept: 'application/json' };
   const answer = await client.call(
-    { method: 'DELETE', name, ...place, query, headers, accept: [200, 204, 404, 409] },
+    { method: 'DELETE', name, container, query, headers, accept: [200, 204, 404, 409] },
     signal,
   );
   // It is 200 whatever happened; the truth is in the text.
@@ -134,10 +128,9 @@ export async function removeAll(
   signal: AbortSignal,
   container?: string,
 ): Promise<boolean> {
-  const place = container === undefined ? {} : { container };
   let any = false;
   for (let start = 0; start < names.length; start += atOnce) {
-    const removed = names.slice(start, start + atOnce).map((name) => remove(client, name, signal, place));
+    const removed = names.slice(start, start + atOnce).map((name) => remove(client, name, signal, { container }));
     any = (await Promise.all(removed)).includes(true) || any;
   }
   return any;

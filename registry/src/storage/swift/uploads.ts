@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { purgeEach } from '../purge-each.js';
 import type { ByteSource, Part } from '../storage-driver.js';
-import { InvalidOffset, PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import { InvalidOffset, PathNotFound, StorageUnavailable, missingAs } from '../storage-driver.js';
 import type { Segment } from './assemble.js';
 import { copySegment, putManifest } from './assemble.js';
 import type { SwiftClient } from './client.js';
@@ -114,7 +114,7 @@ export class SwiftUploads {
   async #check(upload: string, signal: AbortSignal): Promise<void> {
     if (await exists(this.client, this.#begun(upload), signal)) return;
     const added = this.#favoured.get(upload);
-    if (added) await this.end(upload, added, signal);
+    if (added) await this.#end(upload, added, signal);
     throw new PathNotFound(upload);
   }
 
@@ -172,7 +172,7 @@ export class SwiftUploads {
     else if (copied) await this.#copy(upload, only, name, signal);
     else if (await this.isThere(name, size, signal)) {
       // To replace it would leave its segments to nobody.
-      await this.end(upload, state, signal);
+      await this.#end(upload, state, signal);
       return;
     } else {
       await putSmall(this.client, this.#committed(upload), Buffer.from(path), signal);
@@ -183,7 +183,7 @@ export class SwiftUploads {
       await putManifest(this.client, name, state.segments, { most, groups }, signal);
     }
     if (!state.mine) {
-      await this.end(upload, state, signal);
+      await this.#end(upload, state, signal);
       return;
     }
     // This process knows of all segments. Who came between has left marks, by which the purge finds what else there is.
@@ -209,21 +209,16 @@ export class SwiftUploads {
    * @param large only as an object that has segments
    */
   async isThere(name: string, size: number, signal: AbortSignal, large = false): Promise<boolean> {
-    try {
-      const found = await head(this.client, name, signal, true);
-      if (found.size !== size || (large && !found.static && found.dynamic === '')) return false;
-      return !found.static || (await allExist(this.client, await staticSegments(this.client, name, signal), signal));
-    } catch (error) {
-      if (error instanceof PathNotFound) return false;
-      throw error;
-    }
+    const found = await head(this.client, name, signal, true).catch(missingAs(undefined));
+    if (found?.size !== size || (large && !found.static && found.dynamic === '')) return false;
+    return !found.static || allExist(this.client, await staticSegments(this.client, name, signal), signal);
   }
 
   /** @throws PathNotFound */
   async cancel(upload: string, signal: AbortSignal): Promise<void> {
     const state = await this.state(upload, {}, signal);
     if (state.mine && state.size === 0) await this.#forget(upload, signal);
-    else await this.end(upload, state, signal);
+    else await this.#end(upload, state, signal);
   }
 
   /** Removes what uploads left that nobody has touched since `before`; returns how many. */
@@ -236,7 +231,7 @@ export class SwiftUploads {
     }
     const purge = async (upload: string): Promise<boolean> => {
       if ((touched.get(upload) ?? 0) >= before || (await this.#hasSegmentSince(upload, before, signal))) return false;
-      await this.end(upload, undefined, signal, before);
+      await this.#end(upload, undefined, signal, before);
       return true;
     };
     return purgeEach(touched.keys(), purge, signal);
@@ -247,7 +242,7 @@ export class SwiftUploads {
    * is left to the purge.
    * @param before when whoever makes an object of it must have given up, in milliseconds since 1970
    */
-  async end(upload: string, state: State | undefined, signal: AbortSignal, before = -Infinity): Promise<void> {
+  async #end(upload: string, state: State | undefined, signal: AbortSignal, before = -Infinity): Promise<void> {
     const ended = this.names.register(upload, 'ended');
     // By this mark the purge finds what is left when this process dies before the end.
     await putSmall(this.client, ended, Buffer.from(new Date().toISOString()), signal);
