@@ -58,11 +58,10 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     const written = after(-1, /write.*uploads\/.*a blob that must last/, 'the bytes are written');
     const synced = after(written, /fdatasync\(\d+<.*uploads\/.*\/data>\) += 0/, 'their file is synced');
     const told = after(synced, /writev?\(.*202 Accepted/, '202 is answered');
-    const staged = after(told, /rename\("[^"]*\/uploads\/[^"]*", "(?![^"]*\/uploads\/).*\) += 0/, 'it is renamed');
     const placed = after(
-      staged - 1,
-      new RegExp(`rename.*blobs/sha256/${hex.slice(0, 2)}[^ ]*"\\) += 0`),
-      'into its place',
+      told,
+      new RegExp(`rename\\("[^"]*/uploads/[^"]*", "[^"]*/blobs/sha256/${hex.slice(0, 2)}/[^"]*"\\) += 0`),
+      'it is renamed into its place, and is nowhere else meanwhile',
     );
     const folderSynced = after(placed, /fsync\(\d+<.*blobs\/sha256(\/[^>]*)?>\) += 0/, 'its folder is synced');
     const linked = after(folderSynced, new RegExp(`rename.*_layers/sha256/${hex}.*\\) += 0`), 'the link is renamed');
@@ -94,6 +93,11 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
       'of a killed writer’s file',
     );
     expect(copied, 'which was synced before').toBeLessThan(renamed);
+    after(
+      renamed,
+      new RegExp(`rename\\("[^"]*/uploads/[^"]*/${copy}", "[^"]*/blobs/sha256/[^"]*/data"\\) += 0`),
+      'and is the blob',
+    );
     // Every small file is synced before it is renamed.
     expect(lines.filter((line) => /fdatasync\(\d+<.*wharfie\/tmp\//.test(line)).length).toBeGreaterThanOrEqual(7);
   });

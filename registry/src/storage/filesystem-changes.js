@@ -27,7 +27,7 @@ export const otherOffset = 'OTHER_OFFSET';
  * @property {string} target
  * @property {(file: string) => Promise<void> | void} fill makes the file before it returns; it is on the disk when that fulfils
  * @property {(file: string) => void} [undo] puts back what `fill` took
- * @property {string | undefined} [folder] that holds the file alone: becomes the one around `target` where only that is missing
+ * @property {string | undefined} [from] where the file lies, on the disk, until it appears: nowhere else in between
  */
 
 /** @typedef {{ place: string, stage: string, staged: Appearing[] }} Move */
@@ -53,11 +53,18 @@ const tasks = {
     }
     const doomed = join(temporary, randomUUID());
     await renameIn(dirname(path), path, doomed);
-    // Another process may put a file there in the last moment. What stays is purged later.
-    const clear = () => rm(doomed, { recursive: true, force: true });
-    await clear()
-      .catch(clear)
-      .catch(() => undefined);
+    await clear(doomed);
+  },
+
+  /**
+   * Ends an upload. The folder in it is taken as by a writer: a commit that renames it has it whole, or not at all.
+   * @param {{ upload: string, temporary: string }} work
+   */
+  async cancel({ upload, temporary }) {
+    const doomed = join(temporary, randomUUID());
+    while (!renamed(join(upload, nameIn(upload)), doomed));
+    await clear(doomed);
+    await clear(upload);
   },
 
   /** Not at one stroke, as nobody has been told its name. @param {{ upload: string }} work */
@@ -104,40 +111,59 @@ const tasks = {
   },
 
   /**
-   * Renames the file of an upload to its place, puts small files after it, and ends the upload.
+   * Renames the file of an upload to its place, puts small files after it, and ends the upload. Whoever is killed meanwhile
+   * leaves the file in the upload or in its place.
    * @param {{ upload: string, size: number, target: string, more: SmallFile[], temporary: string }} work
    */
   async commit({ upload, size, target, more, temporary }) {
     const file = await take(upload, size, temporary);
-    // Nothing else is in the folder of a file that nobody has copied.
-    const folder = basename(file) === firstName ? dirname(file) : undefined;
     try {
       await held(file, size, async () => {
         // The bytes themselves were synced when appended.
-        await appear([{ ...moved(cut(file, size), target), folder }, ...more.map(written)], temporary);
+        const whole = { ...moved(cut(file, size), target), from: file };
+        await makeFolder(isAlone(file) ? dirname(dirname(target)) : dirname(target));
+        await appear([whole, ...more.map(written)], temporary);
       });
     } catch (error) {
       // Given back, it need not be copied by whoever tries again.
       ifPossible(() => give(file, size));
       throw error;
     }
-    ifPossible(() => {
+    try {
       fs.rmSync(upload, { recursive: true, force: true });
-    });
+    } catch {
+      await clear(upload);
+    }
   },
 };
 
+/** Whether nothing else is in the file's folder: nobody has gone on with a copy. @param {string} file */
+function isAlone(file) {
+  return basename(file) === firstName;
+}
+
 /**
  * Does a task. Tells a failure as an object, as an Error would lose its code on the way between threads.
- * @param {{ task: keyof Tasks, work: never }} order
+ * @param {{ task: keyof Tasks, work: { temporary?: string } }} order
  */
 export default async function run({ task, work }) {
+  const { temporary } = work;
   try {
-    return { done: await tasks[task](work) };
+    return { done: await tasks[task](/** @type {never} */ (work)) };
   } catch (error) {
     const { message, code, offset = 0 } = /** @type {NodeJS.ErrnoException & { offset?: number }} */ (error);
-    return { failed: { message, code, offset } };
+    // Nothing can be said of what is there while the folder of temporary files is missing.
+    const failed = code === 'ENOENT' && temporary !== undefined && !fs.existsSync(temporary) ? 'ESTALE' : code;
+    return { failed: { message, code: failed, offset } };
   }
+}
+
+/** Removes what nobody looks for. Another process may put a file there in the last moment; what stays is purged later. @param {string} path */
+async function clear(path) {
+  const remove = () => rm(path, { recursive: true, force: true });
+  await remove()
+    .catch(remove)
+    .catch(() => undefined);
 }
 
 /** A file to write. @param {SmallFile} file @returns {Appearing} */
@@ -173,20 +199,20 @@ async function appear(files, temporary) {
   /** @type {(() => void)[]} */
   const undos = [];
   try {
-    const fills = files.map(async ({ target, fill, undo, folder }) => {
+    const fills = files.map(async ({ target, fill, undo, from }) => {
       const place = topmostMissing(target);
       let move = moves.at(-1);
       if (move?.place !== place) {
-        const ready = place === dirname(target) ? folder : undefined;
+        const ready = from && readyAt(place, from, target);
         move = { place, stage: ready ?? join(temporary, randomUUID()), staged: [] };
         moves.push(move);
         // Not with the folders around it: where those are missing, the disk itself is.
         if (!ready && place !== target) fs.mkdirSync(move.stage);
       }
       const file = join(move.stage, relative(place, target));
-      move.staged.push(moved(file, target));
+      move.staged.push({ ...moved(file, target), from: file === from ? from : undefined });
       const around = foldersAround(file, move.stage);
-      if (around.length > 0) fs.mkdirSync(dirname(file), { recursive: true });
+      if (around.length > 1) fs.mkdirSync(dirname(file), { recursive: true });
       for (const one of around) folders.add(one);
       undos.push(() => {
         undo?.(file);
@@ -198,12 +224,24 @@ async function appear(files, temporary) {
     for (const move of moves) await show(move, temporary);
   } catch (error) {
     undos.forEach(ifPossible);
-    for (const { stage } of moves) {
-      // The folder of an upload stays for whoever tries again.
-      if (dirname(stage) === temporary) fs.rmSync(stage, { recursive: true, force: true });
-    }
+    // An upload stays for whoever tries again.
+    for (const { stage } of moves) if (dirname(stage) === temporary) await clear(stage);
     throw error;
   }
+}
+
+/** What of a file that is on the disk can be renamed to `place` as it is: itself, or its folder. @param {string} place @param {string} from @param {string} target */
+function readyAt(place, from, target) {
+  if (place === target) return from;
+  return place === dirname(target) && isAlone(from) ? dirname(from) : undefined;
+}
+
+/** Makes a folder and what is missing around it, on the disk: empty, it means nothing. @param {string} path */
+async function makeFolder(path) {
+  if (fs.statSync(path, { throwIfNoEntry: false })) return;
+  await makeFolder(dirname(path));
+  fs.mkdirSync(path, { recursive: true });
+  await syncFolder(dirname(path));
 }
 
 /** Renames what is on the disk to its place. @param {Move} move @param {string} temporary */
@@ -214,7 +252,7 @@ async function show({ place, stage, staged }, temporary) {
     // Another process has made the folder meanwhile, or removed the one around it.
     if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
     await appear(staged, temporary);
-    fs.rmSync(stage, { recursive: true, force: true });
+    await clear(stage);
   }
 }
 

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, open, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FilesystemDriver } from './filesystem.js';
 import { InvalidOffset, PathNotFound, StorageUnavailable } from './storage-driver.js';
@@ -131,6 +132,38 @@ describe('filesystem', () => {
       await expect(readdir(folder)).rejects.toThrow('ENOENT');
     },
   );
+
+  it.each(['cancelled', 'purged'])('has an upload either committed or %s, never both', async (how) => {
+    const [driver, other] = await Promise.all([FilesystemDriver.open(root), FilesystemDriver.open(root)]);
+    const outcomes = new Set<string>();
+    for (let round = 0; round < 200; round += 1) {
+      const upload = `ended-${round}`;
+      const path = `ended/${how}/${round}/data`;
+      await driver.beginUpload(upload, signal);
+      await driver.appendUpload(upload, 0, pieces('abc'), signal);
+      const end = (): Promise<unknown> =>
+        how === 'cancelled' ? other.cancelUpload(upload, signal) : other.purge(new Date(Date.now() + 60_000), signal);
+      const ended = delay(Math.random() * 3).then(end);
+      const [committed] = await Promise.allSettled([driver.commitUpload(upload, 3, path, signal), ended]);
+      outcomes.add(committed.status);
+      const there = await driver.get(path, signal).then(String, () => undefined);
+      expect(there).toBe(committed.status === 'fulfilled' ? 'abc' : undefined);
+      if (how === 'cancelled') expect((await Promise.allSettled([ended]))[0].status).not.toBe(committed.status);
+      await expect(driver.uploadSize(upload, signal)).rejects.toThrow(PathNotFound);
+    }
+    expect([...outcomes].sort()).toEqual(['fulfilled', 'rejected']);
+    expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
+    await Promise.all([driver.close(), other.close()]);
+  });
+
+  it('has failed, and not found nothing, when the folder of temporary files is gone', async () => {
+    const gone = join(root, 'swept');
+    const driver = await FilesystemDriver.open(gone);
+    await driver.put('tag/link', Buffer.from('x'), signal);
+    await rm(join(gone, 'wharfie', 'tmp'), { recursive: true });
+    await expect(driver.delete('tag', signal)).rejects.toThrow(StorageUnavailable);
+    expect((await driver.get('tag/link', signal)).toString()).toBe('x');
+  });
 
   it('lets many put, replace and delete at once what lies in one folder', async () => {
     const drivers = await Promise.all(Array.from({ length: 6 }, () => FilesystemDriver.open(root)));

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream, statSync } from 'node:fs';
 import { access, open, readFile, readdir, rm, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { NoThread, Threads, makeFolder } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
@@ -229,7 +229,7 @@ export class FilesystemDriver implements StorageDriver {
   cancelUpload(upload: string, signal: AbortSignal): Promise<void> {
     return guarded(upload, async () => {
       signal.throwIfAborted();
-      await this.#change('remove', { path: this.#upload(upload), temporary: this.#temporary });
+      await this.#change('cancel', { upload: this.#upload(upload), temporary: this.#temporary });
     });
   }
 
@@ -240,6 +240,10 @@ export class FilesystemDriver implements StorageDriver {
     );
     const purge = async (path: string): Promise<boolean> => {
       if ((await lastTouched(path)) >= before.getTime()) return false;
+      if (dirname(path) === this.#uploads) {
+        // One that was killed before its folder was in it, or after that was a blob, has none.
+        await this.#change('cancel', { upload: path, temporary: this.#temporary }).catch(ifMissing(() => undefined));
+      }
       await rm(path, { recursive: true, force: true });
       return true;
     };
@@ -376,6 +380,12 @@ function ifMissing<T>(answer: () => T): (error: unknown) => T {
   };
 }
 
+/** What a file system may say that is neither about what is asked for nor about room. */
+const failures = [
+  ...['EACCES', 'EPERM', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE', 'ENOMEM', 'EUCLEAN', 'ENOTCONN', 'ETIMEDOUT'],
+  ...['EXDEV', 'ELOOP', 'ENAMETOOLONG', 'ENOTEMPTY', 'EEXIST', 'EFBIG'],
+];
+
 /** Runs a file operation and speaks of its failure in the driver's words. */
 async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
@@ -383,7 +393,6 @@ async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) throw new PathNotFound(path);
     if (hasCode(error, 'ENOSPC', 'EDQUOT')) throw new StorageFull('the storage has no room left', { cause: error });
-    const failures = ['EACCES', 'EPERM', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE'];
     if (error instanceof NoThread || hasCode(error, ...failures)) throw failed(error);
     throw error;
   }
