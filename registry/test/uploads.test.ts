@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -424,6 +424,21 @@ describe('a blob', () => {
       '56',
       undefined,
     ]);
+  });
+
+  it('that comes damaged from a storage elsewhere never ends as if it were whole', async () => {
+    class Damaging extends MemoryDriver {
+      override async read(...of: Parameters<MemoryDriver['read']>) {
+        const bytes = await buffer(await super.read(...of));
+        return Readable.from([bytes.subarray(0, 3), Buffer.from('X'), bytes.subarray(4)], { objectMode: false });
+      }
+    }
+    const other = await startRegistry(new Damaging());
+    const there = client(other, 'a');
+    const digest = await pushBlob(there, 'a', content);
+    const answer = await there('GET', `/v2/a/blobs/${digest}`);
+    await expect(answer.arrayBuffer()).rejects.toThrow('terminated');
+    await other.close();
   });
 
   it('is not sent again to who has it', async () => {

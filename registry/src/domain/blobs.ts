@@ -1,9 +1,10 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { Digest } from '@wharfie/shared';
-import { OciError } from '@wharfie/shared';
+import { OciError, algorithmOf } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { Part, StorageDriver, StoredFile } from '../storage/storage-driver.js';
-import { PathNotFound, missingAs } from '../storage/storage-driver.js';
+import { PathNotFound, StorageUnavailable, missingAs } from '../storage/storage-driver.js';
+import { RunningHash } from './hashing.js';
 import { blobPath, layerLink, layerLinkPath, parseLink } from './layout.js';
 
 /** A blob that a repository links. */
@@ -63,9 +64,15 @@ export class Blobs {
     return file?.size === size ? file : undefined;
   }
 
-  /** The bytes of a blob, or a part of them. @throws OciError BLOB_UNKNOWN when they were removed a moment ago */
+  /**
+   * The bytes of a blob, or a part of them. Whole ones that do not lie on this machine are checked: the stream fails before
+   * its end when they are not those of the digest.
+   * @throws OciError BLOB_UNKNOWN when they were removed a moment ago
+   */
   async read({ stored }: Blob, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
-    return this.#present(stored, this.storage.read(blobPath(stored), part, signal));
+    const bytes = await this.#present(stored, this.storage.read(blobPath(stored), part, signal));
+    if (part || this.storage.file) return bytes;
+    return Readable.from(checked(bytes, stored), { objectMode: false, signal });
   }
 
   async #present<T>(stored: Digest, call: Promise<T>): Promise<T> {
@@ -126,4 +133,16 @@ export class Blobs {
 
 function unknown(repository: string, digest: Digest): never {
   throw new OciError('BLOB_UNKNOWN', `${repository} has no blob ${digest}`, { digest });
+}
+
+/** The same bytes; the last of them come only when all are what the digest says. */
+async function* checked(bytes: Readable, digest: Digest): AsyncGenerator<Uint8Array> {
+  const hash = RunningHash.begin(algorithmOf(digest));
+  let last: Uint8Array | undefined;
+  for await (const chunk of hash.over(bytes)) {
+    if (last) yield last;
+    last = chunk;
+  }
+  if (hash.digest() !== digest) throw new StorageUnavailable(`${digest} came damaged`);
+  if (last) yield last;
 }

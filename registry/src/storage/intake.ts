@@ -34,7 +34,8 @@ export class Intake {
     let [gathered, size] = [Buffer.alloc(0), 0];
     for await (const chunk of this.portion(atMost)) {
       const needed = size + chunk.length;
-      if (needed > gathered.length) gathered = Buffer.concat([gathered], Math.max(2 * gathered.length, needed));
+      const more = Math.max(needed, Math.min(2 * gathered.length, atMost));
+      if (needed > gathered.length) gathered = Buffer.concat([gathered], more);
       gathered.set(chunk, size);
       size = needed;
       freeBuffer(chunk);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Login, Place } from './session.js';
-import { SwiftRefused, addressAt, ask, trimmed } from './session.js';
+import { SwiftRefused, addressAt, ask, endOf, trimmed } from './session.js';
 
 export interface CredentialsV2 {
   username: string;
@@ -11,7 +11,7 @@ export interface CredentialsV2 {
 
 const answerV2 = z.object({
   access: z.object({
-    token: z.object({ id: z.string(), expires: z.string().optional() }),
+    token: z.object({ id: z.string(), issued_at: z.string().optional(), expires: z.string().optional() }),
     serviceCatalog: z.array(
       z.object({
         type: z.string(),
@@ -40,12 +40,8 @@ export function loginV2(authUrl: string, credentials: CredentialsV2, place: Plac
             : [],
         ),
       );
-    const expires = Date.parse(token.expires ?? '');
-    return {
-      token: token.id,
-      storageUrl: addressAt(place, endpoints),
-      expires: Number.isNaN(expires) ? undefined : expires,
-    };
+    const storageUrl = addressAt(place, endpoints);
+    return { token: token.id, storageUrl, expires: endOf(token.issued_at, token.expires) };
   };
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Login, Place } from './session.js';
-import { SwiftRefused, addressAt, ask, trimmed } from './session.js';
+import { SwiftRefused, addressAt, ask, endOf, trimmed } from './session.js';
 
 /** A thing of Keystone by its id, or by its name. */
 export interface Named {
@@ -27,6 +27,7 @@ export interface ApplicationCredentialV3 {
 
 const answerV3 = z.object({
   token: z.object({
+    issued_at: z.string().nullish(),
     expires_at: z.string().nullish(),
     catalog: z
       .array(
@@ -66,8 +67,7 @@ export function loginV3(authUrl: string, who: PasswordV3 | ApplicationCredential
         regions: [region, regionId].filter((name) => name != null),
       }));
     const storageUrl = addressAt(place, endpoints);
-    const expires = Date.parse(parsed.expires_at ?? '');
-    return { token, storageUrl, expires: Number.isNaN(expires) ? undefined : expires };
+    return { token, storageUrl, expires: endOf(parsed.issued_at, parsed.expires_at) };
   };
 }
 

@@ -116,6 +116,31 @@ describe('a login', () => {
     ]);
   });
 
+  it.each([
+    ['2', (server: string) => loginV2(server, { username: 'u', password: 'p' }, { interface: 'public' })],
+    [
+      '3',
+      (server: string) =>
+        loginV3(server, { credential: { id: 'c' }, secret: 's', user: {}, userDomain: {} }, { interface: 'public' }),
+    ],
+  ])('of version %s ends when it said, by our clock and not by its own', async (_, login) => {
+    const [issued, expires] = ['2001-01-01T00:00:00Z', '2001-01-01T01:00:00Z'];
+    const endpoint = { interface: 'public', url: 'http://s', publicURL: 'http://s' };
+    const { address } = await server(() => ({
+      status: 200,
+      headers: { 'x-subject-token': 'tk' },
+      body: JSON.stringify({
+        token: { issued_at: issued, expires_at: expires, catalog: [{ type: 'object-store', endpoints: [endpoint] }] },
+        access: {
+          token: { id: 'tk', issued_at: issued, expires },
+          serviceCatalog: [{ type: 'object-store', endpoints: [endpoint] }],
+        },
+      }),
+    }));
+    const session = await login(address)(dispatcher, signal);
+    expect((session.expires ?? 0) - Date.now()).toBeGreaterThan(3_500_000);
+  });
+
   it('that is refused says what was said, and one without an answer that there was none', async () => {
     const body = JSON.stringify({
       error: { code: 401, message: 'The request you have made requires authentication.' },

@@ -13,6 +13,8 @@ export interface Entry {
 
 /** What one request lists at most. Swift refuses more than its own limit, which is 10,000 unless somebody lowered it. */
 const pageSize = 1000;
+/** No cluster's own limit is lower: a page that is shorter, and shorter than asked for, is the last one. */
+const least = 100;
 
 interface Query {
   prefix: string;
@@ -72,8 +74,7 @@ export async function* listAll(
     const page = await listPage(client, { ...query, marker }, signal);
     yield* page;
     marker = page.at(-1)?.name;
-    // No cluster has a limit this low: what is much shorter than a page is the last one.
-    if (marker === undefined || page.length < 100) return;
+    if (marker === undefined || page.length < least) return;
   }
 }
 
@@ -109,7 +110,7 @@ export async function listNames(
       const child = nameOf(name, folder);
       if (child !== '' && isAfter(child, after)) found.add(child);
     }
-    complete = page.length === 0;
+    complete = page.length < Math.min(wanted, least);
     last = page.at(-1)?.name ?? last;
   }
   if (!complete) {

@@ -33,6 +33,18 @@ it('names the project when version 2 gives no catalogue for want of one', async 
   await expect(opened).rejects.toThrow(/^OS_PROJECT_NAME: .*set it to the project/);
 });
 
+it('names the application credential that is not known', async () => {
+  const body = JSON.stringify({ error: { message: 'Could not find Application Credential: x.', code: 404 } });
+  const answer = () => ({ status: 404, body });
+  const given = { OS_AUTH_URL: 'ADDRESS/v3', OS_APPLICATION_CREDENTIAL_SECRET: 'secret' };
+  await expect(opening({ ...given, OS_APPLICATION_CREDENTIAL_ID: 'x' }, answer)).rejects.toThrow(
+    /^OS_APPLICATION_CREDENTIAL_ID: .*Could not find/,
+  );
+  await expect(opening({ ...given, OS_APPLICATION_CREDENTIAL_NAME: 'x' }, answer)).rejects.toThrow(
+    /^OS_APPLICATION_CREDENTIAL_NAME: .*Could not find/,
+  );
+});
+
 it('does not say of a Swift that says nothing of itself that it takes no TempURLs', async () => {
   const opened = opening(
     { OS_AUTH_URL: 'ADDRESS/auth/v1.0', WHARFIE_SWIFT_REDIRECT: 'true' },

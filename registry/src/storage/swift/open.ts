@@ -184,6 +184,11 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
   const flaw = cause instanceof SwiftUnreachable ? cause.flaw : undefined;
   const swift = storageUrl !== undefined && (status > 0 || cause instanceof SwiftUnreachable);
   const listed = swift && versionOf(osAuthUrl, settings) !== 1;
+  // Keystone says so of an id or a name that it does not know.
+  const lost = status === 404 && credential;
+  const credentialName = settings.osApplicationCredentialId
+    ? 'OS_APPLICATION_CREDENTIAL_ID'
+    : 'OS_APPLICATION_CREDENTIAL_NAME';
   const remedies: [when: boolean, variable: string, remedy: string][] = [
     [passes, 'OS_AUTH_URL', `this may pass: start again later, or see what ails ${address}`],
     [flaw === 'untrusted', 'OS_CACERT', 'set it to the certificate (PEM) of the authority that signed it'],
@@ -192,7 +197,8 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
     [listed, 'OS_INTERFACE', `the catalogue gives ${address}; this or OS_REGION_NAME chooses another address`],
     [swift, 'OS_AUTH_URL', `the login gives ${address}; if Swift is elsewhere, only its operator can mend that`],
     [status === 401 && credential, 'OS_APPLICATION_CREDENTIAL_SECRET', 'check the credential and its secret'],
-    [status === 401, 'OS_PASSWORD', 'check user, password, project and their domains'],
+    [lost, credentialName, 'check it, and whose it is'],
+    [status === 401, 'OS_PASSWORD', 'check it, OS_USERNAME, OS_PROJECT_NAME, and the domains of both'],
     [flaw === 'another name', 'OS_AUTH_URL', 'use a name or address that the certificate is for'],
     [flaw === 'none', 'OS_AUTH_URL', 'begin it with http://, or use the port of https'],
     [status > 0, 'OS_AUTH_URL', 'check the address, and OS_AUTH_VERSION'],

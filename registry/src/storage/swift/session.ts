@@ -124,6 +124,14 @@ export function plain(text: string): string {
   return (message ?? text.replace(/<[^>]*>/g, ' ')).replace(/\s+/g, ' ').trim().slice(0, 300);
 }
 
+/** When a token ends, in milliseconds since 1970 by our own clock: that of who gave it may go otherwise. */
+export function endOf(issued: string | null | undefined, expires: string | null | undefined): number | undefined {
+  const end = Date.parse(expires ?? '');
+  const life = end - Date.parse(issued ?? '');
+  const known = Number.isNaN(life) ? end : Date.now() + life;
+  return Number.isNaN(known) ? undefined : known;
+}
+
 /** An address without slashes at its end. */
 export function trimmed(url: string): string {
   return url.replace(/\/+$/, '');

@@ -36,12 +36,6 @@ export const smallSize = 1024 * 1024;
 /** A single segment up to this size becomes a plain object: Swift copies it. */
 const copySize = 16 * 1024 * 1024;
 
-/**
- * Milliseconds after which whoever saw an upload under way looks again, after what was sent meanwhile. An end that falls
- * within is noticed by the next request for the upload.
- */
-const lookAgain = 5000;
-
 /** An upload's name, before that of a register. What else lies there is somebody else's, and none of the purge's business. */
 const uploadName = /^([0-9a-f-]{36})\//;
 
@@ -111,8 +105,8 @@ export class SwiftUploads {
   }
 
   /** @throws PathNotFound when the upload was never begun, or has ended: then what this process added last goes, too */
-  async #check(upload: string, signal: AbortSignal): Promise<void> {
-    if (await exists(this.client, this.#begun(upload), signal)) return;
+  async #check(upload: string, signal: AbortSignal, isThere = this.#isUnderWay(upload, signal)): Promise<void> {
+    if (await isThere) return;
     const added = this.#favoured.get(upload);
     if (added) await this.#end(upload, added, signal);
     throw new PathNotFound(upload);
@@ -302,12 +296,8 @@ export class SwiftUploads {
     const { signal } = new AbortController();
     const id = randomUUID();
     const streams = !intake.ended && head.length < this.limits.segmentSize;
-    let looked = 0;
     // Before a stream an answer has to show that Swift takes our token: this one, or else that to the mark below.
-    if (streams && this.#favouredAt(upload, state.size)) {
-      await this.#check(upload, signal);
-      looked = Date.now();
-    }
+    if (streams && this.#favouredAt(upload, state.size)) await this.#check(upload, signal);
     const favourite = this.#favouredAt(upload, state.size) !== undefined && this.#favoured.delete(upload);
     const registers = registersOf(this.client, this.names, { upload, offset: state.size }, signal);
     const election = new Election<Step>(registers, id, favourite);
@@ -315,16 +305,18 @@ export class SwiftUploads {
     await election.marked;
     const name = favourite ? this.names.proposal(upload, state.size) : `${this.names.segments(upload)}${id}`;
     const segment = { name, ...(await this.#store(name, id, head, streams ? intake : undefined, signal)) };
+    // Whoever ends the upload from here on sees the segment; who has ended it before may not.
+    const isThere = this.#isUnderWay(upload, signal);
+    isThere.catch(() => undefined);
     const winner = await election.decide({ id, segment }, signal);
     if (winner.id !== id) {
       await remove(this.client, name, signal);
       throw new InvalidOffset(state.size);
     }
     const now = { ...after(state, segment), mine: state.mine === true && !election.contested };
-    const surely = Date.now() - looked < lookAgain && !intake.failure && this.#known.has(upload);
     this.#known.set(upload, now);
     this.#favoured.set(upload, now);
-    if (!surely) await this.#check(upload, signal);
+    await this.#check(upload, signal, isThere);
     if (now.size === head.length && now.size <= tinySize) this.#tiny.set(upload, head);
     return now;
   }
@@ -363,6 +355,10 @@ export class SwiftUploads {
     if (offset + (proposed.segment?.size ?? 0) <= acknowledged) return proposed;
     // The favourite has decided, or stopped just before it did: either way the others can only agree on its proposal.
     return new Election(registers, randomUUID(), false).decide(proposed, signal);
+  }
+
+  #isUnderWay(upload: string, signal: AbortSignal): Promise<boolean> {
+    return exists(this.client, this.#begun(upload), signal);
   }
 
   #begun(upload: string): string {
