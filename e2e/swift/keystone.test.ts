@@ -149,7 +149,7 @@ describeWith(['swift', 'keystone'], 'a Swift behind Keystone, both with a certif
 
   it.each<[string, string, () => Record<string, string>, RegExp]>([
     ['a wrong password', 'OS_PASSWORD', () => ({ OS_PASSWORD: 'wrong' }), /401.*requires authentication/],
-    ['an unknown project', 'OS_PASSWORD', () => ({ OS_PROJECT_NAME: 'none' }), /401.*project/],
+    ['an unknown project', 'OS_PASSWORD', () => ({ OS_PROJECT_NAME: 'none' }), /401.*OS_PROJECT_NAME/],
     ['a user without the project', 'OS_PASSWORD', () => ({ OS_USERNAME: 'stranger' }), /401/],
     ['no user domain', 'OS_PASSWORD', () => ({ OS_USER_DOMAIN_NAME: '' }), /401/],
     ['an unknown region', 'OS_REGION_NAME', () => ({ OS_REGION_NAME: 'RegionX' }), /RegionX.*RegionOne, RegionTwo/],
