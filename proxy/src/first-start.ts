@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { defaultPolicy } from './access/policy.js';
 import { editFile } from './files/replace-file.js';
 import { setHash } from './htpasswd/file.js';
-import type { ProxySettings } from './settings.js';
 import { accountNameProblem, generatePassword, hashPassword, passwordProblem } from './htpasswd/password.js';
+import type { ProxySettings } from './settings.js';
 
 /** The files that say who may come in. */
 export interface DataFiles {

@@ -38,8 +38,8 @@ export function checkFraming(request: IncomingMessage): void {
   const { headers, rawHeaders, httpVersion, method = '' } = request;
   if (httpVersion !== '1.1' && httpVersion !== '1.0')
     throw unclear(`HTTP/${httpVersion} is not spoken here; use HTTP/1.1`);
-  const count = (wanted: string) =>
-    rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === wanted).length;
+  const names = rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
+  const count = (wanted: string) => names.filter((name) => name === wanted).length;
   const hosts = count('host');
   // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) {

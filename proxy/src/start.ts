@@ -13,8 +13,8 @@ import {
 } from '@wharfie/shared';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { promisify } from 'node:util';
 import { Server as TlsServer } from 'node:tls';
+import { promisify } from 'node:util';
 import { parsePolicy, type Policy } from './access/policy.js';
 import { AuditLog } from './audit.js';
 import { requestEvents } from './connections.js';

@@ -40,17 +40,23 @@ export function stdinOption(): Option {
  */
 export async function newPassword(options: PasswordOptions): Promise<string> {
   if (options.generate) return generatePassword();
-  const password = options.passwordStdin ? await piped() : await askedTwice();
+  return usable(options.passwordStdin ? await piped() : await askedTwice());
+}
+
+/**
+ * A password to check: from standard input, or asked for once.
+ * @throws Refused when it cannot be anybody's
+ */
+export async function givenPassword(options: PasswordOptions): Promise<string> {
+  if (options.passwordStdin) return usable(await piped());
+  const [password = ''] = await ask(byStdin, 'Password: ');
+  return usable(password);
+}
+
+function usable(password: string): string {
   const problem = passwordProblem(password);
   if (problem) throw new Refused(problem);
   return password;
-}
-
-/** A password to check: from standard input, or asked for once. */
-export async function givenPassword(options: PasswordOptions): Promise<string> {
-  if (options.passwordStdin) return piped();
-  const [password] = await ask(byStdin, 'Password: ');
-  return password ?? '';
 }
 
 async function piped(): Promise<string> {

@@ -3,7 +3,7 @@ import { groupsOf, mentions, pushable } from '../access/decide.js';
 import { editFile } from '../files/replace-file.js';
 import { ensureDataFolder } from '../first-start.js';
 import { parseHtpasswd, removeUser, setHash, shown, type Htpasswd } from '../htpasswd/file.js';
-import { hashPassword, passwordProblem } from '../htpasswd/password.js';
+import { hashPassword } from '../htpasswd/password.js';
 import { Verifier } from '../htpasswd/verifier.js';
 import { checkName, files, readPolicy, readUsers, type Files } from './files.js';
 import { examples, say, table } from './output.js';
@@ -144,8 +144,6 @@ async function verify(name: string, options: PasswordOptions): Promise<void> {
     );
   }
   const password = await givenPassword(options);
-  const problem = passwordProblem(password);
-  if (problem) throw new Refused(problem);
   const verifier = new Verifier({ current: htpasswd });
   try {
     if (!(await verifier.verify(name, password))) throw new Refused(`that is not the password of ${shown(name)}`);

@@ -68,7 +68,10 @@ export class Guesses {
 
   /** @throws OciError TOOMANYREQUESTS while `name` may not be tried from `address` */
   refuseWhileLocked(name: string, address: string): void {
-    const keys = keysOf(name, address);
+    this.#refuse(keysOf(name, address));
+  }
+
+  #refuse(keys: Keys): void {
     const until = Math.max(...this.#deciding(keys).map((by) => this.#counters[by].get(keys[by])?.lockedUntil ?? 0));
     const seconds = Math.ceil((until - Date.now()) / 1000);
     if (seconds <= 0) return;
@@ -78,7 +81,10 @@ export class Guesses {
 
   /** Notes that `name` has logged in from `address`. */
   succeeded(name: string, address: string): void {
-    const { login } = keysOf(name, address);
+    this.#succeeded(keysOf(name, address));
+  }
+
+  #succeeded({ login }: Keys): void {
     this.#counters.login.delete(login);
     this.#known.set(login, true);
   }
@@ -89,11 +95,12 @@ export class Guesses {
    * @throws OciError TOOMANYREQUESTS
    */
   async attempt(name: string, address: string, check: () => Promise<boolean>): Promise<boolean> {
-    const deciding = await this.#enter(name, address);
+    const keys = keysOf(name, address);
+    const deciding = await this.#enter(keys);
     try {
       const right = await check();
-      if (right) this.succeeded(name, address);
-      else this.#failed(name, keysOf(name, address));
+      if (right) this.#succeeded(keys);
+      else this.#failed(name, keys);
       return right;
     } finally {
       for (const counter of deciding) {
@@ -104,10 +111,9 @@ export class Guesses {
   }
 
   /** Waits until the attempt may be under way, and counts it so in the same moment. */
-  async #enter(name: string, address: string): Promise<Counter[]> {
-    const keys = keysOf(name, address);
+  async #enter(keys: Keys): Promise<Counter[]> {
     for (;;) {
-      this.refuseWhileLocked(name, address);
+      this.#refuse(keys);
       const deciding = this.#deciding(keys).map((by) => this.#counter(by, keys));
       const full = deciding.find(({ by, failures, underWay }) => underWay >= Math.max(limits[by].free - failures, 1));
       if (!full) {

@@ -121,7 +121,7 @@ const tasks = {
       await held(file, size, async () => {
         // The bytes themselves were synced when appended.
         const whole = { ...moved(cut(file, size), target), from: file };
-        await makeFolder(isAlone(file) ? dirname(dirname(target)) : dirname(target));
+        await makeOnDisk(isAlone(file) ? dirname(dirname(target)) : dirname(target));
         await appear([whole, ...more.map(written)], temporary);
       });
     } catch (error) {
@@ -237,9 +237,9 @@ function readyAt(place, from, target) {
 }
 
 /** Makes a folder and what is missing around it, on the disk: empty, it means nothing. @param {string} path */
-async function makeFolder(path) {
+async function makeOnDisk(path) {
   if (fs.statSync(path, { throwIfNoEntry: false })) return;
-  await makeFolder(dirname(path));
+  await makeOnDisk(dirname(path));
   fs.mkdirSync(path, { recursive: true });
   await syncFolder(dirname(path));
 }
