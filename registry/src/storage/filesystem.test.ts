@@ -222,6 +222,20 @@ describe('filesystem', () => {
     await expect(driver.commitUpload('moved', 3, 'moved/data', signal)).rejects.toThrow(PathNotFound);
   });
 
+  it.each(['folders', 'folders/inner'])(
+    'commits into folders that a killed process has left empty: %s',
+    async (left) => {
+      const driver = await FilesystemDriver.open(root);
+      await mkdir(join(root, left), { recursive: true });
+      await driver.beginUpload('into', signal);
+      await driver.appendUpload('into', 0, pieces('abc'), signal);
+      await driver.commitUpload('into', 3, 'folders/inner/data', signal);
+      expect((await driver.get('folders/inner/data', signal)).toString()).toBe('abc');
+      expect(await readdir(join(root, 'wharfie', 'uploads'))).not.toContain('into');
+      await driver.delete('folders', signal);
+    },
+  );
+
   it('purges temporary files of processes that were killed long ago', async () => {
     const driver = await FilesystemDriver.open(root);
     const file = join(root, 'wharfie', 'tmp', 'left');
