@@ -2,7 +2,7 @@ import { SettingsError, createLogger } from '@wharfie/shared';
 import { probe } from './probe.js';
 import { registrySettings } from './settings.js';
 import { supervise } from './supervisor.js';
-import { work } from './workers.js';
+import { work } from './worker.js';
 
 try {
   const settings = registrySettings();

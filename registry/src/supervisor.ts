@@ -4,7 +4,7 @@ import { serve } from './serve.js';
 import type { RegistrySettings } from './settings.js';
 import { probeOf } from './storage/probe.js';
 import type { StorageDriver } from './storage/storage-driver.js';
-import { spread } from './workers.js';
+import { Workers } from './workers.js';
 
 const hour = 3_600_000;
 const probeTimeout = 5_000;
@@ -19,7 +19,7 @@ export async function supervise(settings: RegistrySettings, logger: Logger): Pro
   collectDefaultMetrics();
   const serving = await serve(settings, logger);
   const { server, storage } = serving;
-  const workers = spread(server, settings, logger);
+  const workers = new Workers(server, settings, logger);
   await listen(workers.port, settings.registryListen, 'WHARFIE_REGISTRY_LISTEN');
   const admin = await startAdminServer(
     settings.registryAdminListen,

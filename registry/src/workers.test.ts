@@ -8,7 +8,7 @@ import { Counter, Gauge, Histogram, Registry } from '@wharfie/shared';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { SummedMetrics } from './summed-metrics.js';
-import { spread } from './workers.js';
+import { Workers } from './workers.js';
 
 async function said(requests: number, memory: number) {
   const registers = [new Registry()];
@@ -43,7 +43,7 @@ async function connected(count: number, start: () => ReturnType<typeof fork>) {
   const logger = pino({ level: 'info' }, { write: (line: string) => lines.push(line) });
   const served: Socket[] = [];
   const own = { emit: (_: 'connection', socket: Socket) => served.push(socket) > 0 };
-  const workers = spread(own, { workers: 4, alone: 8 }, logger, start);
+  const workers = new Workers(own, { workers: 4, alone: 8 }, logger, start);
   workers.port.listen(0, '127.0.0.1');
   await once(workers.port, 'listening');
   const { port } = workers.port.address() as AddressInfo;
