@@ -14,12 +14,13 @@ const container = 'images';
 describeWith(['swift', 'keystone'], 'a Swift behind Keystone, both with a certificate of their own', () => {
   let keystone: Keystone;
   let swift: Swift;
-  const ids: Record<'domain' | 'project' | 'user' | 'credential' | 'guest', string> = {
+  const ids: Record<'domain' | 'project' | 'user' | 'credential' | 'guest' | 'trust', string> = {
     domain: '',
     project: '',
     user: '',
     credential: '',
     guest: '',
+    trust: '',
   };
   let secret: string;
   beforeAll(async () => {
@@ -42,7 +43,7 @@ describeWith(['swift', 'keystone'], 'a Swift behind Keystone, both with a certif
     const person = { password: 'right', domain_id: users.id };
     const user = await keystone.make('users', 'user', { name: 'registry', ...person });
     const guest = await keystone.make('users', 'user', { name: 'guest', ...person });
-    await keystone.make('users', 'user', { name: 'stranger', ...person });
+    const stranger = await keystone.make('users', 'user', { name: 'stranger', ...person });
     await keystone.grant(project, user, 'member');
     await keystone.grant(project, guest, 'reader');
     const token = await keystone.login({ id: user.id, password: 'right' }, { id: project.id });
@@ -53,7 +54,11 @@ describeWith(['swift', 'keystone'], 'a Swift behind Keystone, both with a certif
       token,
     );
     secret = made.secret ?? '';
-    Object.assign(ids, { domain: domain.id, project: project.id, user: user.id, credential: made.id, guest: guest.id });
+    const given = { project_id: project.id, roles: [{ name: 'member' }], impersonation: false };
+    const between = { trustor_user_id: user.id, trustee_user_id: stranger.id };
+    const trust = await keystone.make('OS-TRUST/trusts', 'trust', { ...given, ...between }, token);
+    Object.assign(ids, { domain: domain.id, project: project.id, user: user.id });
+    Object.assign(ids, { credential: made.id, guest: guest.id, trust: trust.id });
   });
   afterAll(async () => {
     await swift.dispose();
@@ -128,6 +133,9 @@ describeWith(['swift', 'keystone'], 'a Swift behind Keystone, both with a certif
     });
   });
 
+  it('opens with a trust that gives the right in place of a project', () =>
+    works({ ...byName(), OS_USERNAME: 'stranger', OS_PROJECT_NAME: '', OS_TRUST_ID: ids.trust }));
+
   it('takes the region and the interface that it is told', async () => {
     await works({ ...byName(), OS_REGION_NAME: 'RegionOne' });
     await works({ ...byName(), OS_REGION_NAME: 'RegionTwo', OS_INTERFACE: 'internal' });
@@ -165,6 +173,14 @@ describeWith(['swift', 'keystone'], 'a Swift behind Keystone, both with a certif
     ],
     ['no file of authorities', 'OS_CACERT', () => ({ OS_CACERT: '/nowhere.pem' }), /ENOENT/],
     ['a file without a certificate', 'OS_CACERT', () => ({ OS_CACERT: keystone.key }), /certificate/],
+    ['a trust that is not there', 'OS_PASSWORD', () => ({ OS_TRUST_ID: 'none' }), /401.*OS_TRUST_ID/],
+    ["another's trust", 'OS_TRUST_ID', () => ({ OS_TRUST_ID: ids.trust }), /403.*given to/],
+    [
+      'a trust for version 2',
+      'OS_TRUST_ID',
+      () => ({ OS_AUTH_VERSION: '2', OS_TRUST_ID: ids.trust }),
+      /version 3 alone/,
+    ],
     ['a version that Keystone has no more', 'OS_AUTH_URL', () => ({ OS_AUTH_VERSION: '2' }), /404/],
     [
       'a wrong secret of an application credential',

@@ -101,6 +101,11 @@ export const swiftTable = {
     schema: text,
     description: 'Swift: the same by its id',
   },
+  osTrustId: {
+    variables: ['OS_TRUST_ID', 'REGISTRY_STORAGE_SWIFT_TRUSTID'],
+    schema: text,
+    description: 'Swift: a trust of Keystone by its id, instead of a project',
+  },
   osApplicationCredentialId: {
     variables: ['OS_APPLICATION_CREDENTIAL_ID'],
     schema: text,

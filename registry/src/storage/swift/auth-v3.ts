@@ -8,13 +8,14 @@ export interface Named {
   name?: string | undefined;
 }
 
-/** Who logs in, for which project. */
+/** Who logs in, for which project, or by which trust (its id), which carries the project of whoever gave it. */
 export interface PasswordV3 {
   user: Named;
   userDomain: Named;
   password: string;
   project: Named;
   projectDomain: Named;
+  trust?: string | undefined;
 }
 
 /** A credential that carries its project; by name it needs its owner. */
@@ -71,12 +72,10 @@ export function loginV3(authUrl: string, who: PasswordV3 | ApplicationCredential
   };
 }
 
-function withPassword({ user, userDomain, password, project, projectDomain }: PasswordV3): object {
+function withPassword({ user, userDomain, password, project, projectDomain, trust }: PasswordV3): object {
   return {
     identity: { methods: ['password'], password: { user: { ...named(user, userDomain), password } } },
-    ...(project.id === undefined && project.name === undefined
-      ? {}
-      : { scope: { project: named(project, projectDomain) } }),
+    scope: trust === undefined ? { project: named(project, projectDomain) } : { 'OS-TRUST:trust': { id: trust } },
   };
 }
 

@@ -99,18 +99,23 @@ describe('a login', () => {
     });
   });
 
-  it('of version 3 by ids names no domain, and an application credential no project', async () => {
+  it('of version 3 by ids names no domain, and a trust or an application credential no project', async () => {
     const { address, seen } = await server(v3);
     const place = { interface: 'public' };
     const byId = { user: { id: 'u1' }, userDomain: {}, password: 'p', project: { id: 'p1' }, projectDomain: {} };
     await loginV3(`${address}/v3`, byId, place)(dispatcher, signal);
+    await loginV3(address, { ...byId, project: {}, trust: 't1' }, place)(dispatcher, signal);
     const credential = { credential: { id: 'c1' }, secret: 's', user: {}, userDomain: {} };
     await loginV3(`${address}/v3/`, credential, place)(dispatcher, signal);
-    expect(seen.map(({ url }) => url)).toEqual(['/v3/auth/tokens', '/v3/auth/tokens']);
+    expect(seen.map(({ url }) => url)).toEqual(Array(3).fill('/v3/auth/tokens'));
     expect(seen.map(({ body }) => (JSON.parse(body) as { auth: unknown }).auth)).toEqual([
       {
         identity: { methods: ['password'], password: { user: { id: 'u1', password: 'p' } } },
         scope: { project: { id: 'p1' } },
+      },
+      {
+        identity: { methods: ['password'], password: { user: { id: 'u1', password: 'p' } } },
+        scope: { 'OS-TRUST:trust': { id: 't1' } },
       },
       { identity: { methods: ['application_credential'], application_credential: { id: 'c1', secret: 's' } } },
     ]);

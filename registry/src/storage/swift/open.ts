@@ -93,6 +93,12 @@ function loginOf(settings: RegistrySettings): Login {
   const version = versionOf(authUrl, settings);
   const user = { id: settings.osUserId, name: settings.osUsername };
   const userDomain = { id: settings.osUserDomainId, name: settings.osUserDomainName };
+  const trust = settings.osTrustId;
+  if (trust !== undefined && (version !== 3 || hasCredential(settings)))
+    throw new SettingsError(
+      'OS_TRUST_ID',
+      'goes with a user and a password of version 3 alone; unset one or the other',
+    );
   if (version === 3 && hasCredential(settings)) {
     const secret = required(
       'OS_APPLICATION_CREDENTIAL_SECRET',
@@ -118,10 +124,11 @@ function loginOf(settings: RegistrySettings): Login {
   if (version === 2) {
     return loginV2(authUrl, { username, password, tenantName: project.name, tenantId: project.id }, place);
   }
-  if (project.id === undefined) required('OS_PROJECT_NAME', project.name, 'the project that the container belongs to');
+  if (project.id === undefined && trust === undefined)
+    required('OS_PROJECT_NAME', project.name, 'the project that the container belongs to');
   const given = { id: settings.osProjectDomainId, name: settings.osProjectDomainName };
   const projectDomain = given.id === undefined && given.name === undefined ? userDomain : given;
-  return loginV3(authUrl, { user, userDomain, password, project, projectDomain }, place);
+  return loginV3(authUrl, { user, userDomain, password, project, projectDomain, trust }, place);
 }
 
 function versionOf(authUrl: string, settings: RegistrySettings): number {
@@ -170,9 +177,10 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
   const cause = error instanceof StorageUnavailable && error.cause instanceof Error ? error.cause : error;
   const { message } = cause;
   const credential = hasCredential(settings);
+  const trust = settings.osTrustId !== undefined;
   if (cause instanceof NoEndpoint) {
     const unscoped = settings.osProjectName === undefined && settings.osProjectId === undefined;
-    if (cause.missing === 'service' && unscoped && !credential)
+    if (cause.missing === 'service' && unscoped && !credential && !trust)
       return new SettingsError('OS_PROJECT_NAME', `${message}; set it to the project that the container belongs to`);
     const variables = { service: 'OS_AUTH_URL', region: 'OS_REGION_NAME', interface: 'OS_INTERFACE' };
     return new SettingsError(variables[cause.missing], message);
@@ -198,7 +206,9 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
     [swift, 'OS_AUTH_URL', `the login gives ${address}; if Swift is elsewhere, only its operator can mend that`],
     [status === 401 && credential, 'OS_APPLICATION_CREDENTIAL_SECRET', 'check the credential and its secret'],
     [lost, credentialName, 'check it, and whose it is'],
+    [status === 401 && trust, 'OS_PASSWORD', 'check it, OS_USERNAME with its domain, and OS_TRUST_ID'],
     [status === 401, 'OS_PASSWORD', 'check it, OS_USERNAME, OS_PROJECT_NAME, and the domains of both'],
+    [status === 403 && trust, 'OS_TRUST_ID', 'check it, and whom it was given to'],
     [flaw === 'another name', 'OS_AUTH_URL', 'use a name or address that the certificate is for'],
     [flaw === 'none', 'OS_AUTH_URL', 'begin it with http://, or use the port of https'],
     [status > 0, 'OS_AUTH_URL', 'check the address, and OS_AUTH_VERSION'],
