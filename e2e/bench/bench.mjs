@@ -1,9 +1,10 @@
 // What every benchmark shares: takes measures on several sides in turn, round after round, and reports medians, spread and
 // ratios. Whatever slows this machine down slows all sides of a round, so a ratio is that of a round, and the median of those.
 import { fork } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { memoryOf, processorTimeOf } from '../harness/processes.mjs';
@@ -23,8 +24,8 @@ import { plot } from './plot.mjs';
  * @property {() => number[]} processes those whose memory counts
  * @property {() => Promise<void>} stop
  *
- * @typedef {Started & { name: string, state: Map<string, unknown>, restart: () => Promise<number> }} Running `state` is for
- * what a measure keeps of it; `restart` ends it, starts it on the same folder, and returns the seconds until it is ready
+ * @typedef {Started & { name: string, state: Map<string, unknown>, restart: (anew?: boolean) => Promise<number> }} Running `state` is for
+ * what a measure keeps of it; `restart` ends it, starts it on the same folder or on a new one, and returns the seconds until it is ready
  *
  * @typedef {object} Measure
  * @property {string} id
@@ -32,6 +33,7 @@ import { plot } from './plot.mjs';
  * @property {string} unit
  * @property {'more' | 'less'} better
  * @property {Record<string, number>} [wanted] the ratio to another side that is wanted: at least, or, where less is better, at most
+ * @property {number} [most] the most that is wanted, in its unit
  * @property {number} [rounds] fewer than usual, for what takes long
  * @property {(run: Run) => Promise<number>} take
  *
@@ -50,6 +52,7 @@ import { plot } from './plot.mjs';
  * @property {string} unit
  * @property {'more' | 'less'} better
  * @property {Record<string, number>} wanted
+ * @property {number} [most]
  * @property {Record<string, number[]>} values by side, round by round
  * @property {Record<string, number>} memory by side: the most that it held, in MiB
  * @property {Record<string, number[]>} processor by side, round by round: seconds of processor time that it used
@@ -64,15 +67,7 @@ export const mebibyte = 1024 * 1024;
 
 /** The command line that every benchmark takes. */
 export function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      only: { type: 'string', multiple: true, default: [] },
-      size: { type: 'string', default: '256' },
-      rounds: { type: 'string', default: '5' },
-      out: { type: 'string', default: 'e2e/results' },
-      help: { type: 'boolean', default: false },
-    },
-  });
+  const { values } = parsed();
   if (values.help) {
     console.log(`Options:
   --only WORD     only measures whose name holds WORD; may be given more than once
@@ -82,9 +77,49 @@ export function readOptions() {
     process.exit();
   }
   const [size, rounds] = [Number(values.size), Number(values.rounds)];
-  if (!Number.isInteger(size) || size < 1) throw new Error(`--size ${values.size}: a whole number of MiB`);
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds ${values.rounds}: a whole number`);
+  if (!Number.isInteger(size) || size < 1) fail(`--size ${values.size}: a whole number of MiB, from 1`);
+  if (!Number.isInteger(rounds) || rounds < 1) fail(`--rounds ${values.rounds}: a whole number, from 1`);
   return { only: values.only, size: size * mebibyte, rounds, out: values.out };
+}
+
+function parsed() {
+  try {
+    return parseArgs({
+      options: {
+        only: { type: 'string', multiple: true, default: [] },
+        size: { type: 'string', default: '256' },
+        rounds: { type: 'string', default: '5' },
+        out: { type: 'string', default: 'e2e/results' },
+        help: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    return fail(/** @type {Error} */ (error).message);
+  }
+}
+
+/** Ends the program when one of these is missing; Debian's packages have the same names. @param {string[]} programs */
+export function need(...programs) {
+  const missing = programs.filter((program) => !isInstalled(program));
+  if (missing.length > 0) fail(`not installed: ${missing.join(', ')}; on Debian: apt-get install ${missing.join(' ')}`);
+}
+
+/** @param {string} program */
+export function isInstalled(program) {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Ends the program, before anything was started. @param {string} message @returns {never} */
+function fail(message) {
+  console.error(message);
+  process.exit(2);
 }
 
 /** @param {string} id @param {string[]} only */
@@ -102,33 +137,54 @@ export async function bench(name, suites, options) {
     .filter(({ measures }) => measures.length > 0);
   if (wanted.length === 0) {
     const names = suites.flatMap(({ measures }) => measures.map(({ id }) => id));
-    throw new Error(
-      `--only ${options.only.join(' --only ')}: no measure's name holds that; there are ${names.join(', ')}`,
-    );
+    fail(`--only ${options.only.join(' --only ')}: no measure's name holds that; there are ${names.join(', ')}`);
   }
   /** @type {{ title: string, sides: string[], results: Result[] }[]} */
   const done = [];
   const child = fork(new URL('load.mjs', import.meta.url));
+  const interrupted = interruption();
   /** @type {Load} */
   const load = (operation, what) =>
-    new Promise((resolve, reject) => {
-      child.once('message', (/** @type {{ result: never, error?: string }} */ { result, error }) => {
-        if (error === undefined) resolve(result);
-        else reject(new Error(error));
-      });
-      child.send({ operation, load: what });
-    });
+    Promise.race([
+      interrupted,
+      new Promise((/** @type {(result: never) => void} */ resolve, reject) => {
+        child.once('message', (/** @type {{ result: never, error?: string }} */ { result, error }) => {
+          if (error === undefined) resolve(result);
+          else reject(new Error(error));
+        });
+        child.send({ operation, load: what });
+      }),
+    ]);
   try {
     for (const { title, sides, measures } of wanted) {
       const results = await takeAll(sides, measures, options, load);
       const suite = { title, sides: sides.map((side) => side.name), results };
       done.push(suite);
       console.log(`\n## ${title}\n\n${table(suite)}`);
+      await write(name, done, options);
     }
   } finally {
-    child.disconnect();
+    child.kill();
   }
-  await mkdir(options.out, { recursive: true });
+  console.log(`\nResults and plots: ${options.out}/${name}*`);
+}
+
+/** Fails at the first SIGINT or SIGTERM, so that whatever was started is stopped. @returns {Promise<never>} */
+function interruption() {
+  /** @type {Promise<never>} */
+  const interrupted = new Promise((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'])
+      process.once(signal, () => {
+        reject(new Error(`ended by ${signal}`));
+      });
+  });
+  // Somebody waits for it only while a measure is taken.
+  interrupted.catch(() => undefined);
+  return interrupted;
+}
+
+/** @param {string} name @param {{ title: string, sides: string[], results: Result[] }[]} suites @param {ReturnType<typeof readOptions>} options */
+async function write(name, suites, { size, rounds, out }) {
   const machine = {
     cores: availableParallelism(),
     processor: cpus()[0]?.model ?? '',
@@ -136,12 +192,11 @@ export async function bench(name, suites, options) {
     kernel: release(),
     node: process.version,
   };
-  const { size, rounds } = options;
-  const report = { taken: new Date().toISOString(), machine, size, rounds, suites: done };
-  await writeFile(join(options.out, `${name}.json`), `${JSON.stringify(report, undefined, 2)}\n`);
-  for (const { sides, results } of done)
-    for (const result of results) await writeFile(join(options.out, `${name}-${result.id}.svg`), plot(result, sides));
-  console.log(`\nResults and plots: ${options.out}/${name}*`);
+  const report = { taken: new Date().toISOString(), machine, size, rounds, suites };
+  await mkdir(out, { recursive: true });
+  await writeFile(join(out, `${name}.json`), `${JSON.stringify(report, undefined, 2)}\n`);
+  for (const { sides, results } of suites)
+    for (const result of results) await writeFile(join(out, `${name}-${result.id}.svg`), plot(result, sides));
 }
 
 /** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load */
@@ -156,10 +211,11 @@ async function takeAll(sides, measures, { rounds, size }, load) {
       /** @type {Running} */
       const side = { name, state: new Map(), restart, ...(await start(own)) };
       running.push(side);
-      async function restart() {
+      async function restart(anew = false) {
         await side.stop();
+        const where = anew ? await mkdtemp(join(folder, 'new-')) : own;
         const begun = performance.now();
-        Object.assign(side, await start(own));
+        Object.assign(side, await start(where));
         return (performance.now() - begun) / 1000;
       }
     }
@@ -173,15 +229,15 @@ async function takeAll(sides, measures, { rounds, size }, load) {
   }
 }
 
-/** @param {Running[]} sides @param {Measure} measure @param {number} most @param {number} size @param {Load} load @returns {Promise<Result>} */
-async function takeOne(sides, { id, title, unit, better, wanted = {}, rounds, take }, most, size, load) {
+/** @param {Running[]} sides @param {Measure} measure @param {number} usual @param {number} size @param {Load} load @returns {Promise<Result>} */
+async function takeOne(sides, { id, title, unit, better, wanted = {}, most, rounds, take }, usual, size, load) {
   /** @type {Record<string, number[]>} */
   const values = Object.fromEntries(sides.map(({ name }) => [name, []]));
   /** @type {Record<string, number>} */
   const memory = Object.fromEntries(sides.map(({ name }) => [name, 0]));
   /** @type {Record<string, number[]>} */
   const processor = Object.fromEntries(sides.map(({ name }) => [name, []]));
-  for (let round = 0; round < Math.min(most, rounds ?? most); round += 1) {
+  for (let round = 0; round < Math.min(usual, rounds ?? usual); round += 1) {
     for (const side of sides) {
       const watched = watchMemory(side);
       const name = `${id}-${round}-${Date.now()}`;
@@ -193,7 +249,7 @@ async function takeOne(sides, { id, title, unit, better, wanted = {}, rounds, ta
       console.error(`${id} ${round + 1}: ${side.name} ${shown(value)} ${unit}`);
     }
   }
-  return { id, title, unit, better, wanted, values, memory, processor };
+  return { id, title, unit, better, wanted, ...(most && { most }), values, memory, processor };
 }
 
 /** @param {Running} side */
@@ -230,11 +286,15 @@ function table({ sides, results }) {
     result.unit,
     ...sides.map((side) => spread(result.values[side] ?? [])),
     ...rivals.map((rival) => `${shown(ratio(result, first, rival))}×`),
-    Object.entries(result.wanted)
-      .map(([rival, times]) => `${result.better === 'more' ? '≥' : '≤'} ${times}× ${rival}`)
-      .join(', '),
-    sides.map((side) => Math.round(result.memory[side] ?? 0)).join(' / '),
-    sides.map((side) => shown(median(result.processor[side] ?? []))).join(' / '),
+    [
+      ...Object.entries(result.wanted).map(
+        ([rival, times]) => `${result.better === 'more' ? '≥' : '≤'} ${times}× ${rival}`,
+      ),
+      ...(result.most ? [`≤ ${result.most} ${result.unit}`] : []),
+    ].join(', '),
+    // What runs in containers is not looked at.
+    sides.map((side) => Math.round(result.memory[side] ?? 0) || '?').join(' / '),
+    sides.map((side) => (result.memory[side] ? shown(median(result.processor[side] ?? [])) : '?')).join(' / '),
   ]);
   return [heads, heads.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }

@@ -7,6 +7,7 @@ import { once } from 'node:events';
  * @property {string} host
  * @property {number} port
  * @property {string} [authorization]
+ * @property {string} [token] as Swift takes it
  *
  * @typedef {object} Answer
  * @property {number} status
@@ -58,7 +59,7 @@ export class Connection {
    * @returns {Promise<Answer>}
    */
   async request(method, path, headers = {}, body) {
-    const { host, port, authorization } = this.target;
+    const { host, port, authorization, token } = this.target;
     const framing = body
       ? body.length === undefined
         ? { 'transfer-encoding': 'chunked' }
@@ -66,7 +67,8 @@ export class Connection {
       : ['POST', 'PUT', 'PATCH'].includes(method)
         ? { 'content-length': 0 }
         : {};
-    const all = { host: `${host}:${port}`, ...(authorization && { authorization }), ...framing, ...headers };
+    const who = { ...(authorization && { authorization }), ...(token && { 'x-auth-token': token }) };
+    const all = { host: `${host}:${port}`, ...who, ...framing, ...headers };
     const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
     const answer = this.#answer(method);
     // Awaited below; until then a failure must not count as unhandled.

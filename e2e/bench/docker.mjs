@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { freePort } from '../harness/free-port.mjs';
+import { isInstalled } from './bench.mjs';
 import { basic } from './sides.mjs';
 
 const run = promisify(execFile);
@@ -17,36 +18,47 @@ const compose = fileURLToPath(new URL('../../docker-compose.yml', import.meta.ur
 const layers = 50;
 const layerSize = 256 * 1024;
 
-/** An engine of the benchmark's own, or undefined where there is none to be had. */
-export async function startEngine() {
-  if (process.getuid?.() !== 0) return undefined;
-  // Not below TMPDIR, which may be too long for the engine's sockets.
-  const folder = await mkdtemp('/tmp/whb-');
-  try {
-    const { stdout } = await run(script, ['start', folder]);
-    const env = {
-      ...process.env,
-      DOCKER_HOST: stdout.trim(),
-      DOCKER_CONFIG: join(folder, 'client'),
-      DOCKER_BUILDKIT: '0',
-    };
-    return { folder, env, docker: (/** @type {string[]} */ ...args) => run('docker', args, { env }) };
-  } catch {
-    await rm(folder, { recursive: true, force: true });
-    return undefined;
-  }
+/** Whether an engine can be had here. */
+export async function canStartEngine() {
+  if (process.getuid?.() !== 0 || !isInstalled('dockerd')) return false;
+  return run('docker', ['compose', 'version']).then(
+    () => true,
+    () => false,
+  );
 }
 
-/** @typedef {NonNullable<Awaited<ReturnType<typeof startEngine>>>} Engine */
+/** @typedef {Awaited<ReturnType<typeof startEngine>>} Engine */
 
-/** @param {Engine} engine */
-export async function stopEngine({ folder }) {
+async function startEngine() {
+  // Not below TMPDIR, which may be too long for the engine's sockets.
+  const folder = await mkdtemp('/tmp/whb-');
+  const { stdout } = await run(script, ['start', folder]);
+  const env = {
+    ...process.env,
+    DOCKER_HOST: stdout.trim(),
+    DOCKER_CONFIG: join(folder, 'client'),
+    DOCKER_BUILDKIT: '0',
+  };
+  return { folder, env, docker: (/** @type {string[]} */ ...args) => run('docker', args, { env }) };
+}
+
+/** @type {Promise<Engine> | undefined} */
+let started;
+
+/** The benchmark's own engine, which starts when it is first needed. */
+function engineOfOurs() {
+  return (started ??= startEngine());
+}
+
+export async function stopEngine() {
+  if (!started) return;
+  const { folder } = await started;
   await run(script, ['stop', folder]);
   await rm(folder, { recursive: true, force: true });
 }
 
-/** @param {Engine} engine @returns {import('./bench.mjs').Measure} */
-export function dockerPush(engine) {
+/** @returns {import('./bench.mjs').Measure} */
+export function dockerPush() {
   return {
     id: 'docker-push',
     title: `docker push of ${layers} layers`,
@@ -54,6 +66,7 @@ export function dockerPush(engine) {
     better: 'less',
     rounds: 3,
     take: async ({ side: { target }, name }) => {
+      const engine = await engineOfOurs();
       const registry = `${target.host}:${target.port}`;
       const image = `${registry}/${name}`;
       await writeConfiguration(engine, registry, target.authorization);
@@ -69,9 +82,9 @@ export function dockerPush(engine) {
 
 /**
  * Wharfie in the containers of docker-compose.yml, ready when the registry answers through the door.
- * @param {Engine} engine @returns {import('./bench.mjs').Side}
+ * @returns {import('./bench.mjs').Side}
  */
-export function wharfieInContainers({ docker, env }) {
+export function wharfieInContainers() {
   const password = 'known to the test';
   const authorization = basic('admin', password);
   const containers = ['bench-registry-1', 'bench-proxy-1'];
@@ -80,6 +93,7 @@ export function wharfieInContainers({ docker, env }) {
   return {
     name: 'Wharfie in containers',
     start: async (folder) => {
+      const { docker, env } = await engineOfOurs();
       if (port === undefined) {
         port = await freePort();
         const settings = join(folder, 'env');

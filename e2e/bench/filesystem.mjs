@@ -1,10 +1,11 @@
 // `npm run bench`: Wharfie on a file system, against docker-registry bare and behind nginx.
-import { bench, readOptions } from './bench.mjs';
-import { dockerPush, startEngine, stopEngine, wharfieInContainers } from './docker.mjs';
+import { bench, need, readOptions } from './bench.mjs';
+import { canStartEngine, dockerPush, stopEngine, wharfieInContainers } from './docker.mjs';
 import { lists, removeLists } from './lists.mjs';
 import {
   containerStart,
   firstPull,
+  firstStart,
   manifestRates,
   memoryAtRest,
   memoryOfPushes,
@@ -21,8 +22,9 @@ const nginx = 'nginx + docker-registry';
 const sides = [wharfie(), dockerRegistry(), behindNginx()];
 
 const options = readOptions();
-const engine = await startEngine();
-if (!engine) console.error('no measure with docker: it needs root, and what e2e/docker/engine.sh install installs');
+need('docker-registry', 'nginx');
+const withDocker = await canStartEngine();
+if (!withDocker) console.error('no measure with docker: it needs root, and what e2e/docker/engine.sh install installs');
 try {
   await bench(
     'filesystem',
@@ -51,12 +53,12 @@ try {
               'manifest-get-tag': { [bare]: 1.5, [nginx]: 117 },
             },
           ),
-          ...(engine ? [dockerPush(engine)] : []),
+          ...(withDocker ? [dockerPush()] : []),
         ],
       },
-      { title: 'Start', sides: sides.slice(0, 2), measures: [warmStart()] },
-      ...(engine
-        ? [{ title: 'Start of containers', sides: [wharfieInContainers(engine)], measures: [containerStart()] }]
+      { title: 'Start', sides: sides.slice(0, 2), measures: [firstStart(), warmStart()] },
+      ...(withDocker
+        ? [{ title: 'Start of containers', sides: [wharfieInContainers()], measures: [containerStart()] }]
         : []),
       { title: 'Many at once', sides: sides.slice(0, 2), measures: [memoryOfPushes()] },
       lists(),
@@ -65,5 +67,5 @@ try {
   );
 } finally {
   await removeLists();
-  if (engine) await stopEngine(engine);
+  await stopEngine();
 }

@@ -31,6 +31,7 @@ export function lists() {
 
 /** Removes what `lists` made. */
 export async function removeLists() {
+  if (storages.size > 0) console.error('removing the lists, which takes a while');
   for (const root of storages.values()) await rm(await root, { recursive: true });
 }
 

@@ -21,6 +21,13 @@ const operations = {
     return { seconds, digests: blobs.map(({ digest }) => digest) };
   },
 
+  /** Sends bytes with one PUT, to a server of whatever kind. @param {{ target: Target, path: string, bytes: number }} load */
+  async store({ target, path, bytes }) {
+    const blob = blobOf(bytes);
+    const seconds = await atOnce(target, 1, (connection) => connection.expect(201, 'PUT', path, {}, blob));
+    return { seconds };
+  },
+
   /** Pulls blobs at once. @param {{ target: Target, repository: string, digests: string[], bytes: number }} load */
   async pull({ target, repository, digests, bytes }) {
     const seconds = await atOnce(target, digests.length, async (connection, index) => {

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { parseArgs } from 'node:util';
 import { freePort } from '../harness/free-port.mjs';
 import { startWharfie } from '../harness/start-wharfie.mjs';
 
@@ -11,6 +12,10 @@ const rounds = 5;
 const roundMilliseconds = 4000;
 const wrongAtOnce = 8;
 
+if (parseArgs({ options: { help: { type: 'boolean' } } }).values.help) {
+  console.log('What requests notice of wrong passwords; takes no options.');
+  process.exit();
+}
 const root = await mkdtemp(join(tmpdir(), 'wharfie-logins-'));
 const admin = `127.0.0.1:${await freePort()}`;
 const wharfie = await startWharfie({

@@ -1,6 +1,5 @@
 // Wharfie, and what people run today.
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { openSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -43,14 +42,13 @@ export function behindNginx() {
       const port = await freePort();
       await writeFile(join(folder, 'htpasswd'), `admin:${hash}\n`);
       await writeFile(join(folder, 'nginx.conf'), nginxConfiguration(folder, port, registry.target.port));
-      const nginx = spawn('nginx', ['-p', folder, '-c', join(folder, 'nginx.conf')], { stdio: 'inherit' });
+      const nginx = launch('nginx', ['-p', folder, '-c', join(folder, 'nginx.conf')], 'inherit');
       await answers(port);
       return {
         target: { host: '127.0.0.1', port, authorization: basic('admin', 'password') },
-        processes: () => [...registry.processes(), nginx.pid ?? 0, ...descendants(nginx.pid ?? 0)],
+        processes: () => [...registry.processes(), nginx.pid, ...descendants(nginx.pid)],
         stop: async () => {
-          nginx.kill();
-          await once(nginx, 'exit');
+          await nginx.stop();
           await registry.stop();
         },
       };
@@ -116,14 +114,20 @@ health: { storagedriver: { enabled: true, interval: 10s, threshold: 3 } }
 `,
   );
   const log = openSync(join(folder, 'registry.log'), 'w');
-  const child = spawn('docker-registry', ['serve', configuration], { stdio: ['ignore', log, log] });
+  const { pid, stop } = launch('docker-registry', ['serve', configuration], ['ignore', log, log]);
   await answers(port);
+  return { target: { host: '127.0.0.1', port }, processes: () => [pid], stop };
+}
+
+/** @param {string} file @param {string[]} args @param {import('node:child_process').StdioOptions} stdio */
+function launch(file, args, stdio) {
+  const child = spawn(file, args, { stdio });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
   return {
-    target: { host: '127.0.0.1', port },
-    processes: () => [child.pid ?? 0],
+    pid: child.pid ?? 0,
     stop: async () => {
       child.kill();
-      await once(child, 'exit');
+      await ended;
     },
   };
 }

@@ -3,17 +3,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { randomInt } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bench, readOptions } from './bench.mjs';
+import { bench, mebibyte, need, readOptions } from './bench.mjs';
 import { Connection } from './connection.mjs';
 import { manifestRates, onceOn, pulling, pulls, pushes, smallImages, wanting } from './measures.mjs';
 import { dockerRegistry, wharfie } from './sides.mjs';
 
 /** @typedef {import('./bench.mjs').Measure} Measure */
 /** @typedef {import('./bench.mjs').Run} Run */
+/** @typedef {import('./bench.mjs').Side} Side */
 
 const rival = 'docker-registry';
 const swiftFolder = fileURLToPath(new URL('../swift/', import.meta.url));
@@ -23,9 +24,12 @@ const authUrl = `http://127.0.0.1:${port}/auth/v1.0`;
 const [user, password] = ['test:tester', 'testing'];
 
 const options = readOptions();
+need('docker-registry');
 const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-swift-'));
 try {
   await run(join(swiftFolder, 'swift.sh'), ['start', folder, String(port)]);
+  const rivalOnSwift = dockerRegistry(`redirect: { disable: true }
+  swift: { authurl: "${authUrl}", username: "${user}", password: ${password}, container: ${container} }`);
   const sides = [
     wharfie({
       WHARFIE_STORAGE: 'swift',
@@ -35,8 +39,7 @@ try {
       OS_PASSWORD: password,
       OS_CONTAINER: container,
     }),
-    dockerRegistry(`redirect: { disable: true }
-  swift: { authurl: "${authUrl}", username: "${user}", password: ${password}, container: ${container} }`),
+    rivalOnSwift,
   ];
   const [push, chunked] = pushes();
   const [pull] = pulls();
@@ -63,6 +66,11 @@ try {
           images: { [rival]: 2 },
         }),
       },
+      {
+        title: 'Swift without a registry',
+        sides: [swiftItself(), rivalOnSwift],
+        measures: push ? [pushWithout(push)] : [],
+      },
       { title: 'Requests to Swift', sides, measures: requestCounts() },
     ],
     options,
@@ -70,6 +78,41 @@ try {
 } finally {
   await run(join(swiftFolder, 'swift.sh'), ['stop', folder]);
   await rm(folder, { recursive: true });
+}
+
+/** Swift, with no registry before it. @returns {Side} */
+function swiftItself() {
+  return {
+    name: 'Swift itself',
+    start: async () => {
+      const servers = join(folder, 'run');
+      const pids = await Promise.all(
+        (await readdir(servers)).map(async (name) => parseInt(await readFile(join(servers, name), 'utf8'), 10)),
+      );
+      const login = await fetch(authUrl, { headers: { 'x-auth-user': user, 'x-auth-key': password } });
+      const token = login.headers.get('x-auth-token') ?? '';
+      return { target: { host: '127.0.0.1', port, token }, processes: () => pids, stop: () => Promise.resolve() };
+    },
+  };
+}
+
+/** What any registry is bound by: the bytes of a push sent by one PUT, which nobody hashes or checks. @param {Measure} push @returns {Measure} */
+function pushWithout(push) {
+  return {
+    ...push,
+    id: 'push-without',
+    title: 'The bytes of a push, without a registry',
+    take: async (run) => {
+      const { side, size, name, load } = run;
+      if (side.name === rival) return push.take(run);
+      const { seconds } = await load('store', {
+        target: side.target,
+        path: `/v1/AUTH_test/${container}/${name}`,
+        bytes: size,
+      });
+      return size / mebibyte / seconds;
+    },
+  };
 }
 
 /** A page of 100 of many tags, which the container lists without having them. @param {number} count @returns {Measure} */

@@ -183,6 +183,8 @@ port_of() {
 }
 
 start() {
+  command -v memcached >/dev/null && /usr/bin/python3 -W ignore -c 'import swift' 2>/dev/null ||
+    fail "there is no Swift here: $0 install"
   nodes=${SWIFT_NODES:-1}
   configure
   /usr/bin/python3 -W ignore "$here/serve.py" "$folder" rings "$port" "$nodes"

@@ -1,4 +1,4 @@
-import { answeredStatus, SettingsError, type Logger } from '@wharfie/shared';
+import { answeredStatus, reasonOf, SettingsError, type Logger } from '@wharfie/shared';
 import { appendFileSync, closeSync, openSync } from 'node:fs';
 import type { Policy } from './access/policy.js';
 import type { Exchange } from './exchange.js';
@@ -20,9 +20,8 @@ export class AuditLog {
     try {
       this.#file = openSync(path, 'a', 0o600);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
       const remedy = 'name a file in a folder that is there and that the proxy may write, such as that of WHARFIE_DATA';
-      throw new SettingsError('WHARFIE_AUDIT_LOG', `${path} cannot be written (${code ?? 'unknown'}): ${remedy}`);
+      throw new SettingsError('WHARFIE_AUDIT_LOG', `${path} cannot be written (${reasonOf(error)}): ${remedy}`);
     }
   }
 
@@ -105,13 +104,15 @@ export class AuditLog {
 }
 
 /** What a request is to the audit log; most requests are nothing to it. */
-function eventOf({ route, login, response }: Exchange): 'push' | 'delete' | 'login' | undefined {
+function eventOf({ route, login, response }: Exchange): 'push' | 'pull' | 'delete' | 'login' | undefined {
   const status = answeredStatus(response);
   const actions = route?.access.flatMap((access) => access.actions) ?? [];
   if (login === 'refused' || status === 429) return 'login';
   if (actions.includes('delete')) return 'delete';
   // The steps of an upload change nothing yet: what stores a blob or a manifest does. What fails is noted of each.
   if (actions.includes('push') && (status === 201 || status >= 400)) return 'push';
+  // Without credentials every client asks once, to see what they have to be.
+  if (actions.includes('pull') && status === 403) return 'pull';
   return undefined;
 }
 

@@ -20,7 +20,11 @@ export class FilteredCatalog {
   /** The last list of each asker. */
   readonly #lasts = new Map<string, Promise<void>>();
 
-  constructor(private readonly upstreams: Upstreams) {}
+  /** @param idle milliseconds that the registry may take for a page */
+  constructor(
+    private readonly upstreams: Upstreams,
+    private readonly idle: number,
+  ) {}
 
   /**
    * Answers with what the asker may pull, read from the registry's own catalog page by page. There is a link to a next page
@@ -31,7 +35,7 @@ export class FilteredCatalog {
     const { asker } = asking;
     const who = asker === 'anonymous' ? exchange.client.address : `account ${asker.name}`;
     const before = this.#lasts.get(who) ?? Promise.resolve();
-    const turn = before.then(() => answerFiltered(exchange, route, asking, this.upstreams));
+    const turn = before.then(() => answerFiltered(exchange, route, asking, this.upstreams, this.idle));
     const over = turn
       .catch(() => undefined)
       .finally(() => {
@@ -54,6 +58,7 @@ async function answerFiltered(
   { page }: Route<'catalog'>,
   { asker, policy, sign }: Asking,
   upstreams: Upstreams,
+  idle: number,
 ): Promise<void> {
   if (clientLeft(exchange)) return;
   const leaving = new AbortController();
@@ -61,7 +66,8 @@ async function answerFiltered(
     leaving.abort();
   });
   const n = Math.min(page.n ?? defaultPage, maxPage);
-  const registry = registryCatalog(exchange, upstreams, sign, page.last, leaving.signal);
+  const signal = () => AbortSignal.any([leaving.signal, AbortSignal.timeout(idle)]);
+  const registry = registryCatalog(exchange, upstreams, sign, page.last, signal);
   const repositories: string[] = [];
   let more = false;
   if (n > 0) {
@@ -89,12 +95,12 @@ async function* registryCatalog(
   upstreams: Upstreams,
   sign: () => string,
   last: string | undefined,
-  signal: AbortSignal,
+  signal: () => AbortSignal,
 ): AsyncGenerator<string> {
   for (let after = last; ;) {
     const headers = { Authorization: `Bearer ${sign()}`, 'X-Request-Id': exchange.id, Accept: 'application/json' };
     const query = after === undefined ? '' : `&last=${encodeURIComponent(after)}`;
-    const page = await fetchPage(upstreams, `/v2/_catalog?n=${registryPage}${query}`, headers, signal);
+    const page = await fetchPage(upstreams, `/v2/_catalog?n=${registryPage}${query}`, headers, signal());
     yield* page.repositories;
     const end = page.repositories.at(-1);
     if (!page.more || end === undefined) return;

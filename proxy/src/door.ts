@@ -7,7 +7,7 @@ import { Connections } from './connections.js';
 
 export interface DoorOptions {
   tls?: TlsOptions;
-  /** Milliseconds without a byte in either direction after which a connection with a request under way is closed. */
+  /** Milliseconds without a byte in either direction after which a request under way is given up. */
   idle: number;
   /** Milliseconds that the head of a request may take. */
   headers: number;
@@ -18,6 +18,8 @@ export interface DoorOptions {
 /** How long a connection waits for its next request: more than the minute after which balancers give up on theirs. */
 const keepAlive = 75_000;
 const maxHeaderSize = 16 * 1024;
+/** What is silent may be the registry: then the client is told so before its connection is closed, in milliseconds. */
+const lastWords = 2_000;
 
 /** The public server and what is under way there. */
 export interface Door {
@@ -39,7 +41,7 @@ export function createDoor({ tls, idle, headers, maxConnections }: DoorOptions):
     requireHostHeader: false,
   };
   const server = tls ? createTlsServer({ ...options, ...tls, handshakeTimeout: 10_000 }) : createServer(options);
-  server.timeout = idle;
+  server.timeout = idle + lastWords;
   // maxHeaderSize bounds them; those past Node's 1000 would frame the body and not be seen here.
   server.maxHeadersCount = 0;
   server.maxConnections = maxConnections;
@@ -68,6 +70,11 @@ function refuseOddities(server: Server, connections: Connections): void {
     else sayOnce(socket, malformed(error));
   });
   server.on('connect', (_request, socket) => {
+    // Node has taken its own listeners off, and what the connection still owes needs them.
+    socket
+      .on('error', () => undefined)
+      .on('timeout', () => socket.destroy())
+      .on('drain', () => connections.underWay(socket)[0]?.emit('drain'));
     const message = 'this is a registry, not a way to other hosts';
     sayOnce(socket, new OciError('UNSUPPORTED', message, undefined, { Allow: 'GET, HEAD' }));
   });

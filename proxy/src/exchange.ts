@@ -73,7 +73,7 @@ export function clientLeft({ request, response }: Exchange): boolean {
 export function resetClient({ request }: Exchange): void {
   const { socket } = request;
   if (socket.destroyed) return;
-  // Where only the end of the connection ends an answer, as in HTTP/1.0, an orderly one would lie.
-  if (socket instanceof TLSSocket) socket.destroy();
+  // Where only the end of the connection ends an answer, as in HTTP/1.0, an orderly one would lie. A Unix socket has no other.
+  if (socket instanceof TLSSocket || socket.remoteAddress === undefined) socket.destroy();
   else socket.resetAndDestroy();
 }

@@ -1,4 +1,4 @@
-import { SettingsError, makeFolder } from '@wharfie/shared';
+import { SettingsError, makeFolder, reasonOf } from '@wharfie/shared';
 import { access, chmod, constants, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultPolicy } from './access/policy.js';
@@ -39,9 +39,8 @@ export async function ensureDataFolder(data: string): Promise<void> {
     if (await makeFolder(data, 0o700)) await chmod(data, 0o700);
     await access(data, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
     const remedy = 'give it to the user that runs this, or set WHARFIE_DATA to a folder that may be written';
-    throw new SettingsError('WHARFIE_DATA', `${data} cannot be made or written (${code ?? message}): ${remedy}`);
+    throw new SettingsError('WHARFIE_DATA', `${data} cannot be made or written (${reasonOf(error)}): ${remedy}`);
   }
 }
 
@@ -98,9 +97,8 @@ async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     (error: unknown) => {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT') return false;
-      throw new SettingsError('WHARFIE_DATA', `${path} cannot be looked at (${code ?? 'unknown'})`);
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      throw new SettingsError('WHARFIE_DATA', `${path} cannot be looked at (${reasonOf(error)})`);
     },
   );
 }

@@ -41,6 +41,8 @@ const smallPiece = 4096;
 const mostGathered = 1024;
 /** So many missing files in a row do not lie on this machine at all; fewer may have been deleted a moment ago. */
 const mostMissing = 5;
+/** How long a connection to a registry may take to come about, in milliseconds: then another one is asked. */
+const connectTimeout = 5_000;
 /** Why a file cannot be opened now, but the next one perhaps can. */
 const passing = new Set(['EIO', 'EMFILE', 'ENFILE', 'ENOENT', 'ESTALE']);
 
@@ -120,7 +122,13 @@ export class Forwarder {
     if (!attempt) return;
     attempt.sent = sent;
     sent.setTimeout(this.idle, () => {
-      sent.destroy(Object.assign(new Error('the registry was silent for too long'), { code: 'REGISTRY_SILENT' }));
+      sent.destroy(sent.socket?.connecting ? notConnected() : new Error('the registry was silent for too long'));
+    });
+    // Until it is connected; from then on the time above counts.
+    if (sent.socket?.connecting) sent.socket.setTimeout(connectTimeout);
+    sent.once('upgrade', (_answer, socket) => {
+      socket.destroy();
+      this.#onError(attempt, new Error('the registry answered 101, which nobody asked for'));
     });
     if (clientLeft(attempt.exchange)) sent.destroy();
     else if (sent.socket && bodyOutstanding(request)) sendAtOnce(sent, sent.socket);
@@ -312,6 +320,12 @@ function passRequestOn(attempt: Attempt, sent: NodeJS.WritableStream): void {
     if (!attempt.bodyDropped) sent.end();
   });
   sent.on('drain', () => request.resume());
+}
+
+/** As the system itself says it, after minutes. */
+function notConnected(): NodeJS.ErrnoException {
+  const error = new Error('no connection to the registry came about in time');
+  return Object.assign(error, { code: 'ETIMEDOUT', syscall: 'connect' });
 }
 
 const unreachable = 'the registry behind this proxy is not running or cannot be reached; try again in a few seconds';

@@ -57,7 +57,7 @@ export function serve({ server, connections }: Door, services: Services): void {
   const publicPath = pathOf(services.publicUrl);
   const sign = identitySigner(services.secret);
   const tokens = new ClientTokens(services.secret, services.accounts);
-  const catalog = new FilteredCatalog(upstreams);
+  const catalog = new FilteredCatalog(upstreams, services.idle);
   const forwarder = new Forwarder(upstreams, new HandedFiles(services.secret), services.idle, log);
 
   async function answer(exchange: Exchange): Promise<void> {

@@ -1,4 +1,4 @@
-import { SettingsError, type Logger } from '@wharfie/shared';
+import { reasonOf, SettingsError, type Logger } from '@wharfie/shared';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, type Server, type TlsOptions } from 'node:tls';
 
@@ -71,8 +71,10 @@ export function followTls(
 
 async function readPem(variable: string, path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    const { code = 'unknown' } = error as NodeJS.ErrnoException;
-    throw new SettingsError(variable, `${path} cannot be read (${code}): name a file that this user may read`);
+    throw new SettingsError(
+      variable,
+      `${path} cannot be read (${reasonOf(error)}): name a file that this user may read`,
+    );
   });
   // Node would take one without a certificate or a key for a choice, and serve nobody.
   if (text === '') throw new SettingsError(variable, `${path} is empty: it must be PEM`);

@@ -48,6 +48,7 @@ test('the audit log has who pushed and deleted what, and who was refused, and no
   await ask(door, 'PUT', `/v2/team/app/manifests/${digest}?tag=1&tag=2`, bob, '{}');
   await ask(door, 'DELETE', '/v2/team/app/manifests/1', basic('eve'));
   await ask(door, 'PUT', '/v2/team/app/manifests/2', basic('eve'), '{}');
+  await ask(door, 'GET', '/v2/eve/app/manifests/3', bob);
   await ask(door, 'GET', '/v2/', basic('bob', 'a wrong one'));
   await ask(door, 'POST', '/v2/team/app/blobs/uploads/');
   const common = { remote: '127.0.0.1', time: expect.any(String) as unknown, requestId: expect.any(String) as unknown };
@@ -65,6 +66,7 @@ test('the audit log has who pushed and deleted what, and who was refused, and no
       tag: '2',
       reason: expect.stringContaining('eve may not') as unknown,
     },
+    { ...common, event: 'pull', outcome: 'refused', user: 'bob', repository: 'eve/app', tag: '3', status: 403 },
     { ...common, event: 'login', outcome: 'refused', login: 'refused', status: 401 },
     { ...app, event: 'push', outcome: 'refused', status: 401 },
   ]);

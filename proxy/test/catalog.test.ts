@@ -43,6 +43,11 @@ describe('the catalog', () => {
     );
   });
 
+  test('is a 502 when the registry says nothing', async () => {
+    const door = await openDoor({ registry: () => undefined, idle: 100 });
+    expect((await list(door, 'bob')).status).toBe(502);
+  });
+
   test('is handed on as it is for who may pull everything', async () => {
     const door = await openDoor({ registry: catalogOf(mixed) });
     expect(await list(door, 'admin', '?n=2&last=other')).toEqual({

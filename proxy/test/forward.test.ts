@@ -1,6 +1,9 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, request, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createNetServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -144,9 +147,36 @@ describe('a registry that dies', () => {
   });
 
   test('and is silent for too long is a 502', async () => {
-    const door = await openDoor({ registry: () => undefined, idle: 10_000 });
-    const { port } = await openDoorWithIdleRegistry(door);
-    expect(await ask({ port }, 'GET', blob, credentials)).toMatchObject({ status: 502 });
+    const door = await openDoor({ registry: () => undefined, idle: 100 });
+    expect(await ask(door, 'GET', blob, credentials)).toMatchObject({ status: 502 });
+  });
+
+  test('and switches protocols, for which nobody asked, is a 502', async () => {
+    const door = await openDoor({
+      registry: ({ socket }) => {
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
+      },
+    });
+    expect(await ask(door, 'GET', blob, credentials)).toMatchObject({ status: 502 });
+  });
+
+  test('and breaks off its answer ends a connection through a Unix socket, too, and nothing else', async () => {
+    const door = await openDoor({
+      registry: (_, response) => {
+        response.writeHead(200, { 'Content-Length': 100 });
+        response.write('half', () => response.destroy());
+      },
+    });
+    const path = join(mkdtempSync(join(tmpdir(), 'wharfie-door-')), 'socket');
+    const entrance = createNetServer((socket) => door.server.emit('connection', socket)).listen(path);
+    onTestFinished(() => {
+      entrance.close();
+      rmSync(dirname(path), { recursive: true });
+    });
+    await once(entrance, 'listening');
+    const socket = connect(path);
+    socket.write(`GET ${blob} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`);
+    expect((await heard(socket)).split('\r\n\r\n')[1]).toBe('half');
   });
 
   test('is a 503 that says when to try again while it does not listen', async () => {
@@ -175,14 +205,6 @@ describe('a registry that dies', () => {
     expect((await ask(door, 'PATCH', upload, credentials, 'hello')).status).toBe(200);
   });
 });
-
-/** The same registry behind a door that waits for it only a moment. */
-async function openDoorWithIdleRegistry({ registry }: TestDoor) {
-  const { port } = registry.address() as AddressInfo;
-  const door = await openDoor({ upstreams: [upstreamAt(port)], idle: 100 });
-  door.server.timeout = 0;
-  return door;
-}
 
 describe('a connection that the registry closed while it was idle', () => {
   /** Answers the first request of a connection and resets it when the second one comes, as if the two had crossed. */

@@ -1,5 +1,7 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ask, basic, listenOn, openDoor, upstreamAt } from './harness.js';
 
@@ -35,6 +37,24 @@ function stop(server: Server): void {
   server.closeAllConnections();
 }
 
+/** A port on which the system drops what comes, as that of a machine that is gone. */
+async function silentPort(): Promise<number> {
+  const program = `const server = require('net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+    console.log(server.address().port);
+    process.kill(process.pid, 'SIGSTOP');
+  });`;
+  const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const port = Number(line.toString());
+  const waiting = Array.from({ length: 4 }, () => connect(port, '127.0.0.1').on('error', () => undefined));
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+    for (const socket of waiting) socket.destroy();
+  });
+  await once(waiting[0] as Socket, 'connect');
+  return port;
+}
+
 async function deadPort(): Promise<number> {
   const { server, port } = await startRegistry();
   stop(server);
@@ -42,6 +62,14 @@ async function deadPort(): Promise<number> {
 }
 
 describe('of several registries', () => {
+  test.each(['GET', 'PUT'])('one whose machine is gone costs a %s seconds, and nothing else', async (method) => {
+    const registry = await startRegistry();
+    const door = await openDoor({ upstreams: [await silentPort(), registry.port].map(upstreamAt) });
+    const answers = [1, 2].map(() => ask(door, method, '/v2/team/app/manifests/1', credentials));
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([200, 200]);
+    expect(registry.asked).toHaveLength(2);
+  });
+
   test('one gets every request of an upload, and each gets some uploads', async () => {
     const registries = [await startRegistry(), await startRegistry()];
     const door = await openDoor({ upstreams: registries.map(({ port }) => upstreamAt(port)) });

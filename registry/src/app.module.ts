@@ -15,7 +15,7 @@ import { ManifestsController } from './http/manifests.controller.js';
 import { OciErrorFilter } from './http/oci-error.filter.js';
 import { ReferrersController } from './http/referrers.controller.js';
 import { TagsController } from './http/tags.controller.js';
-import { LOGGER, UPLOAD_LOCATIONS } from './http/tokens.js';
+import { LOGGER } from './http/tokens.js';
 import { UploadLocations } from './http/upload-location.js';
 import { UploadsController } from './http/uploads.controller.js';
 import { VersionController } from './http/version.controller.js';
@@ -42,7 +42,7 @@ export class AppModule {
       providers: [
         { provide: LOGGER, useValue: logger },
         { provide: HandedFiles, useValue: new HandedFiles(secret) },
-        { provide: UPLOAD_LOCATIONS, useValue: new UploadLocations(secret) },
+        { provide: UploadLocations, useValue: new UploadLocations(secret) },
         { provide: Blobs, useValue: blobs },
         { provide: Tags, useValue: tags },
         { provide: Referrers, useValue: referrers },

@@ -21,6 +21,7 @@ export * from './pass-on.js';
 export * from './permission.js';
 export * from './query.js';
 export * from './range.js';
+export * from './reason-of.js';
 export * from './reference.js';
 export * from './repository-name.js';
 export * from './request-metrics.js';

@@ -2,6 +2,7 @@ import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import type { ListenAddress } from './listen-address.js';
 import { formatListenAddress } from './listen-address.js';
+import { reasonOf } from './reason-of.js';
 import { SettingsError } from './settings-error.js';
 
 /**
@@ -61,10 +62,9 @@ function codeOf(error: unknown): string | undefined {
 
 function explained(error: unknown, address: ListenAddress, variable: string): SettingsError {
   const place = formatListenAddress(address);
-  const code = codeOf(error);
   const reason =
-    code === 'EADDRINUSE'
+    codeOf(error) === 'EADDRINUSE'
       ? `${place} is in use; stop what listens there or set ${variable} to another address`
-      : `cannot listen on ${place} (${code ?? String(error)}); set ${variable} to an address of this machine that you may use`;
+      : `cannot listen on ${place} (${reasonOf(error)}); set ${variable} to an address of this machine that you may use`;
   return new SettingsError(variable, reason);
 }

@@ -1,7 +1,7 @@
-/** Bytes `start` to `end`, both counted from 0 and inclusive. */
+/** `length` bytes from `start`, counted from 0. */
 export interface ByteRange {
   start: number;
-  end: number;
+  length: number;
 }
 
 /** Each is a reading of the storage; who asks for more gets the whole (RFC 9110 §14.2). */
@@ -29,14 +29,14 @@ export function parseRange(header: string | undefined, size: number): ByteRange[
     if (first === '' && last === '') return [];
     if (first === '') {
       const length = Math.min(Number(last), size);
-      if (length > 0) ranges.push({ start: size - length, end: size - 1 });
+      if (length > 0) ranges.push({ start: size - length, length });
       continue;
     }
     const start = Number(first);
     const end = last === '' ? size - 1 : Number(last);
     if (last !== '' && end < start) return [];
-    if (start < size) ranges.push({ start, end: Math.min(end, size - 1) });
+    if (start < size) ranges.push({ start, length: Math.min(end + 1, size) - start });
   }
-  const total = ranges.reduce((sum, { start, end }) => sum + end - start + 1, 0);
+  const total = ranges.reduce((sum, { length }) => sum + length, 0);
   return total > size ? undefined : ranges;
 }

@@ -2,6 +2,7 @@ import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { link, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeFolder } from './make-folder.js';
+import { reasonOf } from './reason-of.js';
 import type { SettingSource } from './settings.js';
 import { SettingsError } from './settings-error.js';
 
@@ -18,11 +19,10 @@ export async function loadSecret(path: string, sources: readonly SettingSource[]
     return checked(path, await readFile(path).catch(ignore('ENOENT'))) ?? (await make(path));
   } catch (error) {
     if (error instanceof SettingsError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
     const inData = sources.some(({ setting, source }) => setting === 'WHARFIE_SECRET_FILE' && source === 'default');
     const variable = inData ? 'WHARFIE_DATA' : 'WHARFIE_SECRET_FILE';
     const remedy = `give its folder to the user that runs this, or set ${variable} to another`;
-    throw new SettingsError(variable, `${path} cannot be read or made (${code ?? message}): ${remedy}`);
+    throw new SettingsError(variable, `${path} cannot be read or made (${reasonOf(error)}): ${remedy}`);
   }
 }
 

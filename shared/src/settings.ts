@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { AddressList } from './address-list.js';
 import { formatListenAddress, parseListenAddress } from './listen-address.js';
 import { leastCost, mostCost } from './password-cost.js';
+import { reasonOf } from './reason-of.js';
 import { SettingsError } from './settings-error.js';
 import { httpAddress, swiftTable } from './swift-settings.js';
 
@@ -311,7 +312,9 @@ function contentOf(variable: string, file: string): string {
   try {
     return readFileSync(file, 'utf8').replace(/^\uFEFF|\r?\n$/g, '');
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-    throw new SettingsError(variable, `${file} cannot be read (${reason}): name a file that this user may read`);
+    throw new SettingsError(
+      variable,
+      `${file} cannot be read (${reasonOf(error)}): name a file that this user may read`,
+    );
   }
 }

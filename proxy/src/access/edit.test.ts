@@ -119,6 +119,14 @@ describe('revoke', () => {
     for (const comment of before.match(/#.*/g) ?? []) expect(after).toContain(comment);
   });
 
+  it('keeps what stands above a word, which may be the heading of others', () => {
+    const rule = (...words: string[]) =>
+      `rules:\n  - repositories: a\n    push:\n${words.map((word) => `      ${word}\n`).join('')}`;
+    const all = rule('# release team', '- ann', '- bob', '# guests', '- eve');
+    expect(revoke(all, 'ann', 'push', 'a')).toBe(rule('# release team', '- bob', '# guests', '- eve'));
+    expect(revoke(all, 'eve', 'push', 'a')).toBe(rule('# release team', '- ann', '- bob', '# guests'));
+  });
+
   it('leaves a policy when its last rule goes', () => {
     const after = revoke('rules:\n  - repositories: a\n    pull: [bob]\n', 'bob', 'pull', 'a');
     expect(parsePolicy(after).rules).toEqual([]);
@@ -128,6 +136,16 @@ describe('revoke', () => {
     expect(revoke(text, 'ann', 'push', 'team/*')).toBe(text);
     expect(revoke(text, 'bob', 'push', 'team/**')).toBe(text);
   });
+});
+
+it('keeps the ends of lines, also where comments go over an empty one', () => {
+  const before = '# what this is\n\n# and more\nrules:\n  - repositories: a\n    pull: [bob]\n'.replaceAll(
+    '\n',
+    '\r\n',
+  );
+  const after = grant(before, 'ann', 'pull', 'a');
+  expect(after).toBe(before.replace('[bob]', '[bob, ann]'));
+  expect(revoke(after, 'ann', 'pull', 'a')).toBe(before);
 });
 
 it('says which rule allows all the same', () => {

@@ -11,7 +11,7 @@ import { parsePolicy, PolicyError, whoProblem, yamlOptions, type Policy } from '
  */
 export function grant(text: string, who: string, action: Action, pattern: string): string {
   checkArguments(parsePolicy(text), who, pattern);
-  const document = parseDocument(text, yamlOptions);
+  const document = read(text);
   const rules = rulesFor(document, pattern);
   if (rules.some((rule) => entries(rule, action).some((entry) => isWord(entry, who)))) return text;
   const [rule = addRule(document, pattern)] = rules;
@@ -28,13 +28,13 @@ export function grant(text: string, who: string, action: Action, pattern: string
  */
 export function revoke(text: string, who: string, action: Action, pattern: string): string {
   checkArguments(parsePolicy(text), who, pattern);
-  const document = parseDocument(text, yamlOptions);
+  const document = read(text);
   let changed = false;
   for (const rule of rulesFor(document, pattern)) {
     const list = rule.get(action);
     if (!isSeq(list) || !list.items.some((entry) => isWord(entry, who))) continue;
     changed = true;
-    list.items = list.items.filter((entry) => !isWord(entry, who));
+    takeOut(list, who);
     if (list.items.length > 0) continue;
     // The parser counts what stands above the next rule among these, once a comment stands further in.
     rule.comment = joined(list.comment, rule.comment);
@@ -80,6 +80,23 @@ function checkArguments(policy: Policy, who: string, pattern: string): void {
   const problem = whoProblem(who, policy.groups);
   if (problem) throw new Error(problem);
   compilePattern(pattern);
+}
+
+/** Of lines that end in CRLF the parser would leave the CR in comments; `written` puts it back. */
+function read(text: string): Document.Parsed {
+  return parseDocument(text.replaceAll('\r\n', '\n'), yamlOptions);
+}
+
+/** What stands above a word may be the heading of those that follow. */
+function takeOut(list: YAMLSeq, who: string): void {
+  for (let index = list.items.length - 1; index >= 0; index -= 1) {
+    const entry = list.items[index];
+    if (!isScalar(entry) || !isWord(entry, who)) continue;
+    const next = list.items[index + 1];
+    if (isScalar(next)) next.commentBefore = joined(entry.commentBefore, next.commentBefore);
+    else list.comment = joined(entry.commentBefore, list.comment);
+    list.items.splice(index, 1);
+  }
 }
 
 function rulesOf(document: Document): YAMLSeq | undefined {

@@ -1,3 +1,4 @@
+import { reasonOf } from '@wharfie/shared';
 import { CommanderError, type Command } from 'commander';
 import { say } from './output.js';
 import { createProgram } from './program.js';
@@ -9,10 +10,10 @@ const wrong = 2;
 
 const program = createProgram();
 
-process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // Who read it, as `head` does, has seen enough; what is done, and how it ends, stays the same.
-  if (code === 'EPIPE') return;
-  say(`standard output cannot be written (${code ?? message}): make room, or send it elsewhere`);
+  if (error.code === 'EPIPE') return;
+  say(`standard output cannot be written (${reasonOf(error)}): make room, or send it elsewhere`);
   process.exit(wrong);
 });
 // There is nowhere left to say so.

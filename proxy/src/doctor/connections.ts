@@ -1,4 +1,4 @@
-import { clockTolerance, formatListenAddress, identitySigner, loadSecret } from '@wharfie/shared';
+import { clockTolerance, formatListenAddress, identitySigner, loadSecret, reasonOf } from '@wharfie/shared';
 import { access } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import type { RequestOptions } from 'node:https';
@@ -42,16 +42,16 @@ export async function* examineDoor({ listen, tls }: ProxySettings): AsyncGenerat
       yield { state: 'bad', about, text, remedy: 'stop it, or set WHARFIE_LISTEN to another address' };
     }
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (/^(ECONNRESET|EPROTO|HPE_|ERR_SSL_)/.test(code ?? '')) {
-      const text = `something answers on ${place}, but does not speak ${tls ? 'TLS' : 'HTTP'} (${code})`;
+    const reason = reasonOf(error);
+    if (/^(ECONNRESET|EPROTO|HPE_|ERR_SSL_)/.test(reason)) {
+      const text = `something answers on ${place}, but does not speak ${tls ? 'TLS' : 'HTTP'} (${reason})`;
       const remedy = tls
         ? 'start the proxy with the WHARFIE_TLS_CERT and WHARFIE_TLS_KEY that are set here'
         : 'does it speak TLS? Then run this with its WHARFIE_TLS_CERT and WHARFIE_TLS_KEY';
       yield { state: 'warn', about, text, remedy };
       return;
     }
-    yield { state: 'warn', about, text: `nothing answers on ${place} (${code ?? message})`, remedy: 'npm start' };
+    yield { state: 'warn', about, text: `nothing answers on ${place} (${reason})`, remedy: 'npm start' };
   }
 }
 

@@ -1,4 +1,4 @@
-import { shortestSecret } from '@wharfie/shared';
+import { reasonOf, shortestSecret } from '@wharfie/shared';
 import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parsePolicy, unknownNames } from '../access/policy.js';
@@ -71,7 +71,7 @@ async function* examineAuditLog(path: string): AsyncGenerator<Finding> {
     await access(file ? path : dirname(path), constants.W_OK);
     yield { state: 'ok', about, text: `${path} can be written` };
   } catch (error) {
-    const text = `${path} cannot be written (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`;
+    const text = `${path} cannot be written (${reasonOf(error)})`;
     yield { state: 'bad', about, text, remedy: 'name a file in a folder that is there and that the proxy may write' };
   }
 }
@@ -102,11 +102,11 @@ async function* examineFile<T>(
   try {
     text = (await readOrdinaryFile(path)).toString(encoding);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') yield { state: 'warn', about, text: `${path} does not exist`, remedy: firstStart };
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      yield { state: 'warn', about, text: `${path} does not exist`, remedy: firstStart };
     else {
       const remedy = 'give it to the user that runs the services';
-      yield { state: 'bad', about, text: `${path} cannot be read (${code ?? 'unknown'})`, remedy };
+      yield { state: 'bad', about, text: `${path} cannot be read (${reasonOf(error)})`, remedy };
     }
     return undefined;
   }

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import type { Part, StorageDriver, StoredFile } from '../storage/storage-driver.js';
 import { PathNotFound, StorageUnavailable, missingAs } from '../storage/storage-driver.js';
 import { RunningHash } from './hashing.js';
-import { blobPath, layerLink, layerLinkPath, parseLink } from './layout.js';
+import { blobPath, layerLink, layerLinkPath, readLink } from './layout.js';
 
 /** A blob that a repository links. */
 export interface Blob {
@@ -106,10 +106,9 @@ export class Blobs {
   }
 
   /** The digest under which the storage has what `repository` calls `digest`, or undefined. */
-  async #linked(repository: string, digest: Digest, signal: AbortSignal): Promise<Digest | undefined> {
-    const link = await this.storage.get(layerLinkPath(repository, digest), signal).catch(missingAs(undefined));
+  #linked(repository: string, digest: Digest, signal: AbortSignal): Promise<Digest | undefined> {
     // distribution links a sha512 digest to the sha256 under which it keeps the bytes.
-    return link && parseLink(link);
+    return readLink(this.storage, layerLinkPath(repository, digest), signal);
   }
 
   async #stat(stored: Digest, signal: AbortSignal): Promise<number | undefined> {

@@ -1,6 +1,6 @@
 import { isRepositoryName, type Page } from '@wharfie/shared';
 import type { StorageDriver } from '../storage/storage-driver.js';
-import { manifestsFolder, repositoriesPath } from './layout.js';
+import { manifestsPath, repositoriesPath } from './layout.js';
 import { listAll } from './list-all.js';
 import { concurrency, mapOrdered } from './map-limited.js';
 
@@ -61,7 +61,7 @@ export class Catalog {
   }
 
   async #isRepository(name: string, signal: AbortSignal): Promise<boolean> {
-    const [first] = await this.storage.list(`${repositoriesPath}/${name}/${manifestsFolder}`, '', 1, signal);
+    const [first] = await this.storage.list(manifestsPath(name), '', 1, signal);
     return first !== undefined;
   }
 }

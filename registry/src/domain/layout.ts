@@ -1,6 +1,7 @@
 import type { Digest, DigestAlgorithm } from '@wharfie/shared';
 import { algorithmOf, hexOf, parseDigest } from '@wharfie/shared';
-import type { SmallObject } from '../storage/storage-driver.js';
+import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
+import { missingAs } from '../storage/storage-driver.js';
 
 /*
  * Where everything lies. The tree is that of distribution 2.x, which reads what we write and writes what we read; the
@@ -20,8 +21,6 @@ import type { SmallObject } from '../storage/storage-driver.js';
 const blobs = 'docker/registry/v2/blobs';
 
 export const repositoriesPath = 'docker/registry/v2/repositories';
-/** Where a manifest makes a folder a repository. Blobs alone do not: a push that was given up is not listed. */
-export const manifestsFolder = '_manifests';
 
 export function blobPath(digest: Digest): string {
   const hex = hexOf(digest);
@@ -33,15 +32,16 @@ export function layerLinkPath(repository: string, digest: Digest): string {
 }
 
 export function revisionPath(repository: string, digest: Digest): string {
-  return `${repositoryPath(repository)}/${manifestsFolder}/revisions/${folder(digest)}`;
+  return `${manifestsPath(repository)}/revisions/${folder(digest)}`;
 }
 
 export function revisionLinkPath(repository: string, digest: Digest): string {
   return `${revisionPath(repository, digest)}/link`;
 }
 
+/** What makes a folder a repository. Blobs alone do not: a push that was given up is not listed. */
 export function manifestsPath(repository: string): string {
-  return `${repositoryPath(repository)}/${manifestsFolder}`;
+  return `${repositoryPath(repository)}/_manifests`;
 }
 
 export function tagsPath(repository: string): string {
@@ -86,6 +86,12 @@ export function revisionLink(repository: string, digest: Digest): SmallObject {
 /** What has a tag name a manifest, which must be in the repository. */
 export function tagLinks(repository: string, tag: string, digest: Digest): SmallObject[] {
   return [tagLinkPath(repository, tag), tagIndexLinkPath(repository, tag, digest)].map((path) => link(path, digest));
+}
+
+/** The digest that the link at `path` holds, or undefined when there is none, or it holds something else. */
+export async function readLink(storage: StorageDriver, path: string, signal: AbortSignal): Promise<Digest | undefined> {
+  const content = await storage.get(path, signal).catch(missingAs(undefined));
+  return content && parseLink(content);
 }
 
 /** The digest that a link holds, or undefined when it holds something else. */

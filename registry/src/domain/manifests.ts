@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { StorageUnavailable, missingAs } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
-import { blobPath, parseLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
+import { blobPath, readLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
 import type { Manifest } from './manifest.js';
 import { describeStored, parseManifest } from './manifest.js';
 import { mapLimited } from './map-limited.js';
@@ -141,8 +141,7 @@ export class Manifests {
 
   /** A manifest that this repository links. */
   async #find(repository: string, digest: Digest, signal: AbortSignal): Promise<Known | undefined> {
-    const link = await this.storage.get(revisionLinkPath(repository, digest), signal).catch(missingAs(undefined));
-    const stored = link && parseLink(link);
+    const stored = await readLink(this.storage, revisionLinkPath(repository, digest), signal);
     return stored && this.#read(stored, signal);
   }
 

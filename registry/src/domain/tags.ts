@@ -2,7 +2,7 @@ import type { Digest, Page } from '@wharfie/shared';
 import { OciError, isTag } from '@wharfie/shared';
 import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
 import { missingAs } from '../storage/storage-driver.js';
-import { manifestsPath, parseLink, tagLinkPath, tagLinks, tagPath, tagsPath } from './layout.js';
+import { manifestsPath, parseLink, readLink, tagLinkPath, tagLinks, tagPath, tagsPath } from './layout.js';
 import { listAll } from './list-all.js';
 
 /** Entries that one call to the storage fetches when everything is wanted. */
@@ -19,9 +19,8 @@ export class Tags {
   constructor(private readonly storage: StorageDriver) {}
 
   /** The manifest that a tag names now, or undefined. */
-  async find(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
-    const link = await this.storage.get(tagLinkPath(repository, tag), signal).catch(missingAs(undefined));
-    return link && parseLink(link);
+  find(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
+    return readLink(this.storage, tagLinkPath(repository, tag), signal);
   }
 
   /** Removes the tag alone. @throws OciError MANIFEST_UNKNOWN */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Digest, DigestAlgorithm } from '@wharfie/shared';
 import { OciError, algorithmOf } from '@wharfie/shared';
@@ -142,7 +143,7 @@ export class Uploads {
   async #storeWhole(
     upload: Upload,
     digest: Digest,
-    chunk: Chunk = { source: nothing(), length: 0 },
+    chunk: Chunk = { source: Readable.from([]), length: 0 },
     signal: AbortSignal,
   ): Promise<void> {
     try {
@@ -262,9 +263,4 @@ function checkDigest(actual: Digest, expected: Digest): void {
       digest: actual,
     });
   }
-}
-
-// eslint-disable-next-line @typescript-eslint/require-await -- an async source without bytes
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  yield* [];
 }

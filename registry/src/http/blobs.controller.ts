@@ -1,9 +1,9 @@
 import { Controller, Delete, Get, Head, Inject, Res } from '@nestjs/common';
 import { HandedFiles, OciError, fileHeader, parseRange, passOn } from '@wharfie/shared';
-import type { ByteRange } from '@wharfie/shared';
 import type { FastifyReply } from 'fastify';
 import { Blobs } from '../domain/blobs.js';
 import { StorageUnavailable } from '../storage/storage-driver.js';
+import { answer } from './answer.js';
 import { byteRanges } from './byte-ranges.js';
 import { isKnown } from './conditional.js';
 import type { Exchange } from './exchange.js';
@@ -28,13 +28,9 @@ export class BlobsController {
   }
 
   @Delete()
-  async delete(
-    @CurrentExchange() { route, response, signal }: Exchange<'blob'>,
-    @Res() reply: FastifyReply,
-  ): Promise<void> {
+  async delete(@CurrentExchange() { route, signal }: Exchange<'blob'>, @Res() reply: FastifyReply): Promise<void> {
     await this.blobs.delete(route.repository, route.digest, signal);
-    reply.hijack();
-    response.writeHead(202, { 'Content-Length': 0 }).end();
+    answer(reply, 202, { 'Content-Length': 0 });
   }
 
   async #answer({ id, request, response, route, signal }: Exchange<'blob'>, reply: FastifyReply): Promise<void> {
@@ -48,8 +44,7 @@ export class BlobsController {
       'Cache-Control': 'max-age=31536000, immutable',
     };
     if (isKnown(request.headers['if-none-match'], digest)) {
-      reply.hijack();
-      response.writeHead(304, headers).end();
+      answer(reply, 304, headers);
       return;
     }
     const ifRange = request.headers['if-range'];
@@ -62,32 +57,28 @@ export class BlobsController {
     }
     const address = request.method === 'GET' ? await this.blobs.address(blob, signal) : undefined;
     if (address !== undefined) {
-      reply.hijack();
       // It ends soon, so nobody may keep it. A client follows with the ranges that it asked for.
       const elsewhere = { Location: address, 'Docker-Content-Digest': digest, 'Cache-Control': 'no-store' };
-      response.writeHead(307, { ...elsewhere, 'Content-Length': 0 }).end();
+      answer(reply, 307, { ...elsewhere, 'Content-Length': 0 });
       return;
     }
-    const body = byteRanges(ranges, blob.size, 'application/octet-stream', (range) =>
-      this.blobs.read(blob, part(range), signal),
+    const body = byteRanges(ranges, blob.size, 'application/octet-stream', (part) =>
+      this.blobs.read(blob, part, signal),
     );
+    const status = ranges ? 206 : 200;
     const isOnePart = (ranges?.length ?? 1) === 1;
     const isOffered = request.method === 'GET' && request.headers[fileHeader] !== undefined;
     const file = isOffered && isOnePart ? await this.blobs.file(blob, signal) : undefined;
     if (file) {
-      reply.hijack();
-      const { start, length } = part(ranges?.[0]) ?? { start: 0, length: file.size };
-      const handed = this.files.sign({ ...file, start, length }, id);
-      response
-        .writeHead(ranges ? 206 : 200, { ...headers, ...body.headers, 'Content-Length': 0, [fileHeader]: handed })
-        .end();
+      const handed = this.files.sign({ ...file, ...(ranges?.[0] ?? { start: 0, length: file.size }) }, id);
+      answer(reply, status, { ...headers, ...body.headers, 'Content-Length': 0, [fileHeader]: handed });
       return;
     }
     // Opened first: a failure can still be told while no byte has been sent.
     const source = request.method === 'HEAD' ? undefined : await body.open();
     reply.hijack();
     response.strictContentLength = true;
-    response.writeHead(ranges ? 206 : 200, { ...headers, ...body.headers, 'Content-Length': body.length });
+    response.writeHead(status, { ...headers, ...body.headers, 'Content-Length': body.length });
     if (!source) {
       response.end();
       return;
@@ -100,8 +91,4 @@ export class BlobsController {
     if (left > 0) throw new StorageUnavailable(`${digest} lacks its last ${left} bytes`);
     response.end();
   }
-}
-
-function part(range: ByteRange | undefined): { start: number; length: number } | undefined {
-  return range && { start: range.start, length: range.end - range.start + 1 };
 }

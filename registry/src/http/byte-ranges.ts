@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
-import type { ByteRange } from '@wharfie/shared';
+import type { Part } from '../storage/storage-driver.js';
 
 /** A body that is the whole of something, a part of it, or several. */
 export interface RangeBody {
@@ -16,10 +16,10 @@ export interface RangeBody {
  * RFC 9110 §14.6
  */
 export function byteRanges(
-  ranges: readonly ByteRange[] | undefined,
+  ranges: readonly Part[] | undefined,
   size: number,
   contentType: string,
-  read: (range?: ByteRange) => Promise<Readable>,
+  read: (part?: Part) => Promise<Readable>,
 ): RangeBody {
   if (!ranges) return { headers: { 'Content-Type': contentType }, length: size, open: () => read() };
   const [only, ...others] = ranges;
@@ -29,21 +29,21 @@ export function byteRanges(
         'Content-Type': contentType,
         'Content-Range': contentRange(only, size),
       },
-      length: length(only),
+      length: only.length,
       open: () => read(only),
     };
   }
   const boundary = randomBytes(16).toString('hex');
-  const parts = ranges.map((range, index) => ({
-    range,
-    head: `${index === 0 ? '' : '\r\n'}--${boundary}\r\nContent-Range: ${contentRange(range, size)}\r\nContent-Type: ${contentType}\r\n\r\n`,
+  const parts = ranges.map((part, index) => ({
+    part,
+    head: `${index === 0 ? '' : '\r\n'}--${boundary}\r\nContent-Range: ${contentRange(part, size)}\r\nContent-Type: ${contentType}\r\n\r\n`,
   }));
   const end = `\r\n--${boundary}--\r\n`;
-  const total = parts.reduce((sum, { range, head }) => sum + head.length + length(range), end.length);
+  const total = parts.reduce((sum, { part, head }) => sum + head.length + part.length, end.length);
   async function* body(): AsyncGenerator<Uint8Array> {
-    for (const { range, head } of parts) {
+    for (const { part, head } of parts) {
       yield Buffer.from(head);
-      yield* (await read(range)) as AsyncIterable<Uint8Array>;
+      yield* (await read(part)) as AsyncIterable<Uint8Array>;
     }
     yield Buffer.from(end);
   }
@@ -54,10 +54,6 @@ export function byteRanges(
   };
 }
 
-function length({ start, end }: ByteRange): number {
-  return end - start + 1;
-}
-
-function contentRange({ start, end }: ByteRange, size: number): string {
-  return `bytes ${start}-${end}/${size}`;
+function contentRange({ start, length }: Part, size: number): string {
+  return `bytes ${start}-${start + length - 1}/${size}`;
 }

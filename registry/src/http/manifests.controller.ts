@@ -2,6 +2,7 @@ import { Controller, Delete, Get, Head, Inject, Put, Res } from '@nestjs/common'
 import type { FastifyReply } from 'fastify';
 import { maxManifestSize } from '../domain/manifest.js';
 import { Manifests } from '../domain/manifests.js';
+import { answer } from './answer.js';
 import { isKnown } from './conditional.js';
 import type { Exchange } from './exchange.js';
 import { CurrentExchange } from './exchange.js';
@@ -24,7 +25,7 @@ export class ManifestsController {
 
   @Put()
   async put(
-    @CurrentExchange() { request, response, route, identity, signal, contentType }: Exchange<'manifest'>,
+    @CurrentExchange() { request, route, identity, signal, contentType }: Exchange<'manifest'>,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { repository, reference } = route;
@@ -32,38 +33,29 @@ export class ManifestsController {
     const tags = reference.digest === undefined ? [] : [...new Set(route.tags)];
     const content = await readBody(request, maxManifestSize, identity.subject);
     const stored = await this.manifests.put(repository, reference, tags, content, contentType, signal);
-    reply.hijack();
-    response
-      .writeHead(201, {
-        Location: `/v2/${repository}/manifests/${stored.digest}`,
-        'Docker-Content-Digest': stored.digest,
-        'Content-Length': 0,
-        ...(stored.subject ? { 'OCI-Subject': stored.subject } : {}),
-        ...(tags.length > 0 ? { 'OCI-Tag': tags.join(', ') } : {}),
-      })
-      .end();
+    answer(reply, 201, {
+      Location: `/v2/${repository}/manifests/${stored.digest}`,
+      'Docker-Content-Digest': stored.digest,
+      'Content-Length': 0,
+      ...(stored.subject ? { 'OCI-Subject': stored.subject } : {}),
+      ...(tags.length > 0 ? { 'OCI-Tag': tags.join(', ') } : {}),
+    });
   }
 
   @Delete()
-  async delete(
-    @CurrentExchange() { response, route, signal }: Exchange<'manifest'>,
-    @Res() reply: FastifyReply,
-  ): Promise<void> {
+  async delete(@CurrentExchange() { route, signal }: Exchange<'manifest'>, @Res() reply: FastifyReply): Promise<void> {
     await this.manifests.delete(route.repository, route.reference, signal);
-    reply.hijack();
-    response.writeHead(202, { 'Content-Length': 0 }).end();
+    answer(reply, 202, { 'Content-Length': 0 });
   }
 
   /** Serves what is stored, whatever `Accept` says: a client that cannot read it says so better than a 404. */
-  async #answer({ request, response, route, signal }: Exchange<'manifest'>, reply: FastifyReply): Promise<void> {
+  async #answer({ request, route, signal }: Exchange<'manifest'>, reply: FastifyReply): Promise<void> {
     const { digest, content, mediaType } = await this.manifests.get(route.repository, route.reference, signal);
-    reply.hijack();
     const headers = { 'Docker-Content-Digest': digest, ETag: `"${digest}"` };
-    if (isKnown(request.headers['if-none-match'], digest)) response.writeHead(304, headers).end();
+    if (isKnown(request.headers['if-none-match'], digest)) answer(reply, 304, headers);
     else {
-      response
-        .writeHead(200, { ...headers, 'Content-Type': mediaType, 'Content-Length': content.length })
-        .end(request.method === 'HEAD' ? undefined : content);
+      const described = { ...headers, 'Content-Type': mediaType, 'Content-Length': content.length };
+      answer(reply, 200, described, request.method === 'HEAD' ? undefined : content);
     }
   }
 }

@@ -1,3 +1,2 @@
-/** What the controllers are given. */
+/** What the filter logs to. */
 export const LOGGER = Symbol('logger');
-export const UPLOAD_LOCATIONS = Symbol('upload locations');

@@ -5,18 +5,18 @@ import { OciError, covers, everything, hasBody, repositoryAccess } from '@wharfi
 import type { FastifyReply } from 'fastify';
 import type { Chunk, Upload } from '../domain/uploads.js';
 import { UploadOffsetError, Uploads } from '../domain/uploads.js';
+import { answer } from './answer.js';
 import type { Exchange } from './exchange.js';
 import { CurrentExchange } from './exchange.js';
 import { keptOpen } from './raw-body.js';
-import { UPLOAD_LOCATIONS } from './tokens.js';
-import type { UploadLocations } from './upload-location.js';
+import { UploadLocations } from './upload-location.js';
 
 /** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs */
 @Controller()
 export class UploadsController {
   constructor(
     @Inject(Uploads) private readonly uploads: Uploads,
-    @Inject(UPLOAD_LOCATIONS) private readonly locations: UploadLocations,
+    @Inject(UploadLocations) private readonly locations: UploadLocations,
   ) {}
 
   /** Begins an upload, or does without one: mounts the blob, or takes it from this very request. */
@@ -69,8 +69,7 @@ export class UploadsController {
   async cancel(@CurrentExchange() exchange: Exchange<'upload'>, @Res() reply: FastifyReply): Promise<void> {
     const upload = this.#upload(exchange);
     await this.uploads.cancel(upload, exchange.signal);
-    reply.hijack();
-    exchange.response.writeHead(204, { 'Docker-Upload-UUID': upload.id }).end();
+    answer(reply, 204, { 'Docker-Upload-UUID': upload.id });
   }
 
   #upload({ route, identity }: Exchange<'upload'>): Upload {
@@ -97,14 +96,9 @@ export class UploadsController {
     }
   }
 
-  #answer({ response, identity }: Exchange, reply: FastifyReply, status: number, upload: Upload): void {
-    reply.hijack();
-    response
-      .writeHead(status, {
-        ...this.#headers(upload, identity.subject),
-        ...(status === 204 ? {} : { 'Content-Length': '0' }),
-      })
-      .end();
+  #answer({ identity }: Exchange, reply: FastifyReply, status: number, upload: Upload): void {
+    const length = status === 204 ? {} : { 'Content-Length': '0' };
+    answer(reply, status, { ...this.#headers(upload, identity.subject), ...length });
   }
 
   #headers(upload: Upload, subject: string): Record<string, string> {
@@ -117,15 +111,9 @@ export class UploadsController {
   }
 }
 
-function created({ response, route }: Exchange<'upload' | 'uploads'>, reply: FastifyReply, digest: Digest): void {
-  reply.hijack();
-  response
-    .writeHead(201, {
-      Location: `/v2/${route.repository}/blobs/${digest}`,
-      'Docker-Content-Digest': digest,
-      'Content-Length': 0,
-    })
-    .end();
+function created({ route }: Exchange<'upload' | 'uploads'>, reply: FastifyReply, digest: Digest): void {
+  const Location = `/v2/${route.repository}/blobs/${digest}`;
+  answer(reply, 201, { Location, 'Docker-Content-Digest': digest, 'Content-Length': 0 });
 }
 
 /** The request's body, and where its `Content-Range` (`<first>-<last>`, without a unit) says that it belongs. */

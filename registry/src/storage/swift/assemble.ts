@@ -1,11 +1,7 @@
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import { pathOf, type SwiftClient } from './client.js';
 import { bare, md5, slowMark, slowlyRead } from './large-object.js';
-import type { Stored } from './objects.js';
-
-export interface Segment extends Stored {
-  name: string;
-}
+import type { Segment } from './listing.js';
 
 const octets = { 'content-type': 'application/octet-stream' };
 

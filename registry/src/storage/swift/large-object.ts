@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { json } from 'node:stream/consumers';
 import type { Part } from '../storage-driver.js';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { Answer, Call, SwiftClient } from './client.js';
 import { discard } from './client.js';
-import type { Entry } from './listing.js';
+import type { Segment } from './listing.js';
 import { listAll } from './listing.js';
 
 /** How often a reading that broke off is taken up again without a byte of progress. */
@@ -18,7 +19,7 @@ export const slowMark = 'x-object-meta-wharfie-read-by-segment';
 
 /** An object that is being read. */
 export interface Reading {
-  bytes: AsyncGenerator<Uint8Array>;
+  bytes: AsyncIterable<Uint8Array>;
   /** The MD5 of the bytes, where Swift gives it: for a plain object that is read whole. */
   md5?: string;
   /** Frees the connection, also when no byte was taken. */
@@ -42,7 +43,7 @@ export async function openObject(
   part: Part | undefined,
   signal: AbortSignal,
 ): Promise<Reading> {
-  if (part?.length === 0) return { bytes: nothing(), close: () => undefined };
+  if (part?.length === 0) return { bytes: Readable.from([]), close: () => undefined };
   const answer = await client.call({ ...getCall(target, part), accept: [200, 206, 404, 409, 416] }, signal);
   if (answer.status === 404) {
     await answer.body.dump();
@@ -77,8 +78,6 @@ export async function openObject(
   };
 }
 
-type Segment = Pick<Entry, 'name' | 'bytes' | 'etag'>;
-
 /** What a large object consists of, in order, and the sum of the sizes. */
 interface Segments {
   container: string;
@@ -92,7 +91,7 @@ export async function dynamicSegments(client: SwiftClient, manifest: string, sig
   const slash = path.indexOf('/');
   const container = path.slice(0, slash);
   const prefix = path.slice(slash + 1);
-  const segments: Entry[] = [];
+  const segments: Segment[] = [];
   for await (const entry of listAll(client, { container, prefix, newest: true }, signal)) segments.push(entry);
   // distribution counts its segments from 1: https://github.com/distribution/distribution/blob/v2.8.2/registry/storage/driver/swift/swift.go
   const numbers = segments.map(({ name }) => /^\/?(\d{16})$/.exec(name.slice(prefix.length))?.[1]);
@@ -135,7 +134,7 @@ async function staticEntries(
     .filter((entry) => entry.name.startsWith(ours))
     .map(({ name: path, bytes, hash, sub_slo: group = false }) => ({
       name: path.slice(ours.length),
-      bytes,
+      size: bytes,
       etag: hash,
       group,
     }));
@@ -154,7 +153,7 @@ export function slowlyRead(sizes: readonly number[]): boolean {
 }
 
 function sizeOf(segments: readonly Segment[]): number {
-  return segments.reduce((sum, { bytes }) => sum + bytes, 0);
+  return segments.reduce((sum, segment) => sum + segment.size, 0);
 }
 
 /**
@@ -173,7 +172,7 @@ function openSegments(
     throw new StorageUnavailable(`${name} has ${size} bytes where ${start + length} should be`);
   async function* bytes(): AsyncGenerator<Uint8Array> {
     let position = 0;
-    for (const { name: segment, bytes: total, etag } of segments) {
+    for (const { name: segment, size: total, etag } of segments) {
       const from = Math.max(start - position, 0);
       const to = Math.min(start + length - position, total);
       position += total;
@@ -260,9 +259,4 @@ export function bare(etag: string): string {
 
 export function md5(content: Uint8Array): string {
   return createHash('md5').update(content).digest('hex');
-}
-
-// eslint-disable-next-line @typescript-eslint/require-await -- an async source without bytes
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  yield* [];
 }

@@ -1,12 +1,15 @@
 import { json } from 'node:stream/consumers';
 import type { SwiftClient } from './client.js';
 
-/** A line of a listing: an object, or with a delimiter a folder, which has only a name. */
-export interface Entry {
-  /** A folder's ends with `/`. */
+/** An object that is the whole or a part of a larger one. */
+export interface Segment {
   name: string;
-  bytes: number;
+  size: number;
   etag: string;
+}
+
+/** A line of a listing: an object, or with a delimiter a folder, which has only a name, that ends with `/`. */
+export interface Entry extends Segment {
   /** In milliseconds since 1970; 0 for a folder. */
   modified: number;
 }
@@ -58,7 +61,7 @@ async function listPage(client: SwiftClient, query: Query, signal: AbortSignal):
   }[];
   return lines.map(({ name, subdir, bytes = 0, hash = '', last_modified: modified }) => ({
     name: name ?? subdir ?? '',
-    bytes,
+    size: bytes,
     etag: hash,
     modified: modified === undefined ? 0 : Date.parse(`${modified}Z`),
   }));

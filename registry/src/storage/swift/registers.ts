@@ -1,7 +1,7 @@
-import type { Segment } from './assemble.js';
 import type { SwiftClient } from './client.js';
 import type { Registers } from './election.js';
 import { bare } from './large-object.js';
+import type { Segment } from './listing.js';
 import type { Names } from './names.js';
 import { getSmall, putSmall } from './objects.js';
 
