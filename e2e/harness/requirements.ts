@@ -29,12 +29,16 @@ const requirements = {
   nginx: { met: () => found('nginx'), remedy: 'install nginx' },
   haproxy: { met: () => found('haproxy'), remedy: 'install haproxy' },
   curl: { met: () => found('curl'), remedy: 'install curl' },
+  openssl: { met: () => found('openssl'), remedy: 'install openssl' },
+  htpasswd: { met: () => found('htpasswd'), remedy: 'install apache2-utils' },
+  python3: { met: () => found('python3'), remedy: 'install python3' },
+  '/dev/full': { met: () => existsSync('/dev/full'), remedy: 'use a Linux that has it' },
   strace: { met: () => found('strace'), remedy: 'install strace' },
 } as const;
 
 export type Requirement = keyof typeof requirements;
 
-/** With WHARFIE_E2E=all everything must run: what cannot is a failure instead of a skip. */
+/** With WHARFIE_E2E=all, as `npm run e2e` sets it, everything must run: what cannot is a failure instead of a skip. */
 const everything = process.env['WHARFIE_E2E'] === 'all';
 
 /** A suite that needs more than Node. Where that is missing it is skipped, and says why and how to have it run. */
@@ -44,7 +48,7 @@ export function describeWith(needs: readonly Requirement[], name: string, suite:
     describe(name, suite);
     return;
   }
-  const reason = `needs ${missing.join(', ')}: ${missing.map((need) => requirements[need].remedy).join('; ')}, then npm run e2e`;
+  const reason = `needs ${missing.join(', ')}: ${missing.map((need) => requirements[need].remedy).join('; ')}`;
   if (everything) {
     it(name, () => {
       throw new Error(reason);

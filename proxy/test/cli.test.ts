@@ -16,9 +16,9 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describeWith } from '../../e2e/harness/requirements.js';
 
 const bin = fileURLToPath(new URL('../bin/wharfie.js', import.meta.url));
-const hasPython = spawnSync('python3', ['-c', 'import pty']).status === 0;
 
 describe('wharfie', () => {
   let data: string;
@@ -240,19 +240,21 @@ describe('wharfie', () => {
     expect({ status: listing.exitCode, stderr }).toEqual({ status: 0, stderr: '' });
   });
 
-  it.skipIf(!existsSync('/dev/full'))('gives no answer when it cannot be written (skipped without /dev/full)', () => {
-    addUser('bob');
-    const said = (...words: string[]) => {
-      const command = ['-c', 'exec "$@" > /dev/full', 'sh', process.execPath, bin, ...words];
-      const { status, stderr } = spawnSync('sh', command, { env: environment() });
-      return { status, stderr: stderr.toString() };
-    };
-    const unwritten = 'wharfie: standard output cannot be written (ENOSPC): make room, or send it elsewhere\n';
-    expect(said('users', 'list')).toEqual({ status: 2, stderr: unwritten });
-    const { status, stderr } = said('users', 'passwd', 'bob', '--generate', '--cost', '4');
-    expect(status).toBe(2);
-    expect(stderr).toContain('nobody saw it: run `wharfie users passwd bob`\n');
-    expect(stderr).toContain(unwritten);
+  describeWith(['/dev/full'], 'a full disk', () => {
+    it('gives no answer when it cannot be written', () => {
+      addUser('bob');
+      const said = (...words: string[]) => {
+        const command = ['-c', 'exec "$@" > /dev/full', 'sh', process.execPath, bin, ...words];
+        const { status, stderr } = spawnSync('sh', command, { env: environment() });
+        return { status, stderr: stderr.toString() };
+      };
+      const unwritten = 'wharfie: standard output cannot be written (ENOSPC): make room, or send it elsewhere\n';
+      expect(said('users', 'list')).toEqual({ status: 2, stderr: unwritten });
+      const { status, stderr } = said('users', 'passwd', 'bob', '--generate', '--cost', '4');
+      expect(status).toBe(2);
+      expect(stderr).toContain('nobody saw it: run `wharfie users passwd bob`\n');
+      expect(stderr).toContain(unwritten);
+    });
   });
 
   it('ends as it would have when nobody reads on', async () => {
@@ -311,9 +313,8 @@ describe('wharfie', () => {
     expect(statSync(file(name)).isFIFO()).toBe(true);
   });
 
-  it.skipIf(process.getuid?.() !== 0)(
-    'leaves a file to its owner when another user may replace it (skipped unless run by root)',
-    () => {
+  describeWith(['root'], 'run by root', () => {
+    it('leaves a file to its owner when another user may replace it', () => {
       addUser('bob');
       chmodSync(join(data, '..'), 0o755);
       chmodSync(data, 0o777);
@@ -324,8 +325,8 @@ describe('wharfie', () => {
       expect(status).toBe(2);
       expect(String(stderr)).toContain('run this as the user that runs the services');
       expect(statSync(file('htpasswd'))).toMatchObject({ ino: before.ino, uid: before.uid });
-    },
-  );
+    });
+  });
 
   it('removes an account where access.yml is wrong, and says that it cannot look there', () => {
     addUser('bob');
@@ -431,7 +432,7 @@ describe('wharfie', () => {
     expect(lines.map((line) => line.split(':')[0]).sort()).toEqual(names);
   });
 
-  describe.skipIf(!hasPython)('at a terminal (skipped without python3, which makes one)', () => {
+  describeWith(['python3'], 'at a terminal', () => {
     // Types each line when the question for it has come, and prints what the terminal showed.
     const typist = `
 import os, pty, sys

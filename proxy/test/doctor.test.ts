@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { describeWith } from '../../e2e/harness/requirements.js';
 import { listenOn } from './harness.js';
 
 const bin = fileURLToPath(new URL('../bin/wharfie.js', import.meta.url));
@@ -286,17 +287,19 @@ describe('wharfie doctor', () => {
     expect(existsSync(data)).toBe(false);
   });
 
-  test.skipIf(process.getuid?.() !== 0)('leaves the storage to its owner (skipped unless run by root)', async () => {
-    const { folder, file, settings } = await healthy();
-    await mkdir(file('registry'));
-    for (const path of [folder, join(folder, 'data'), file('registry')]) await chown(path, 4242, 4243);
-    const { said } = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
-    expect(said).toMatch(/^ok +storage: /m);
-    expect(await stat(join(file('registry'), 'wharfie', 'tmp'))).toMatchObject({ uid: 4242, gid: 4243 });
+  describeWith(['root'], 'run by root', () => {
+    test('leaves the storage to its owner', async () => {
+      const { folder, file, settings } = await healthy();
+      await mkdir(file('registry'));
+      for (const path of [folder, join(folder, 'data'), file('registry')]) await chown(path, 4242, 4243);
+      const { said } = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
+      expect(said).toMatch(/^ok +storage: /m);
+      expect(await stat(join(file('registry'), 'wharfie', 'tmp'))).toMatchObject({ uid: 4242, gid: 4243 });
 
-    // As after `chown` without `-R`.
-    await mkdir(file('registry/docker/registry/v2/blobs'), { recursive: true });
-    const without = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
-    expect(without.said).toMatch(/^bad +storage: .*WHARFIE_STORAGE_ROOT: .*EACCES.*blobs'; make it writable/m);
+      // As after `chown` without `-R`.
+      await mkdir(file('registry/docker/registry/v2/blobs'), { recursive: true });
+      const without = await doctor({ ...settings, WHARFIE_REGISTRY_ADMIN_LISTEN: '127.0.0.1:1' });
+      expect(without.said).toMatch(/^bad +storage: .*WHARFIE_STORAGE_ROOT: .*EACCES.*blobs'; make it writable/m);
+    });
   });
 });

@@ -1,5 +1,5 @@
 import { createLogger } from '@wharfie/shared';
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { EventEmitter, on, once } from 'node:events';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { promisify } from 'node:util';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { describeWith } from '../../e2e/harness/requirements.js';
 import { createDoor } from '../src/door.js';
 import { followTls, loadTls, type TlsFiles } from '../src/tls.js';
 import { dial, heard, listenOn } from './harness.js';
@@ -43,8 +44,7 @@ test('a door that closes does not wait for handshakes', async () => {
   expect(await ended).toBe('');
 }, 5_000);
 
-// Certificates are made by openssl: install it to have these run.
-describe.skipIf(spawnSync('openssl', ['version']).status !== 0)('TLS', () => {
+describeWith(['openssl'], 'TLS', () => {
   test('takes a renewed certificate without a restart, and never half of one', async () => {
     const [first, second] = [await certificateFor('first'), await certificateFor('second')];
     const loaded = await loadTls(first);

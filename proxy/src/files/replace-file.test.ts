@@ -4,6 +4,7 @@ import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symli
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describeWith } from '../../../e2e/harness/requirements.js';
 import { editFile, replaceFile } from './replace-file.js';
 
 describe('replacing files', () => {
@@ -48,13 +49,15 @@ describe('replacing files', () => {
     expect((await lstat(lost)).isSymbolicLink()).toBe(true);
   });
 
-  it.skipIf(process.getuid?.() !== 0)('leaves a file with its owner (skipped unless run by root)', async () => {
-    await chown(folder, 4242, 4243);
-    await replaceFile(path, 'one');
-    expect(await stat(path)).toMatchObject({ uid: 4242, gid: 4243 });
-    await chown(path, 4244, 4245);
-    await replaceFile(path, 'two');
-    expect(await stat(path)).toMatchObject({ uid: 4244, gid: 4245 });
+  describeWith(['root'], 'run by root', () => {
+    it('leaves a file with its owner', async () => {
+      await chown(folder, 4242, 4243);
+      await replaceFile(path, 'one');
+      expect(await stat(path)).toMatchObject({ uid: 4242, gid: 4243 });
+      await chown(path, 4244, 4245);
+      await replaceFile(path, 'two');
+      expect(await stat(path)).toMatchObject({ uid: 4244, gid: 4245 });
+    });
   });
 
   it('loses no edit when many come at once', async () => {

@@ -1,13 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { describeWith } from '../../../e2e/harness/requirements.js';
 import { parseHtpasswd } from './file.js';
 import { accountNameProblem, generatePassword, hashPassword, passwordProblem } from './password.js';
 import { Verifier } from './verifier.js';
-
-const apache = ['/usr/bin/htpasswd', '/usr/local/bin/htpasswd', '/usr/sbin/htpasswd'].find((path) => existsSync(path));
 
 describe('passwords and names', () => {
   it('refuses a password that bcrypt would cut, that is empty or holds a NUL', () => {
@@ -37,7 +36,7 @@ describe('passwords and names', () => {
   });
 });
 
-describe.skipIf(!apache)("Apache's htpasswd (skipped where it is not installed: apt-get install apache2-utils)", () => {
+describeWith(['htpasswd'], "Apache's htpasswd", () => {
   const folder = () => {
     const path = mkdtempSync(join(tmpdir(), 'wharfie-'));
     onTestFinished(() => {
@@ -48,8 +47,8 @@ describe.skipIf(!apache)("Apache's htpasswd (skipped where it is not installed: 
 
   it('is understood', async () => {
     const path = join(folder(), 'htpasswd');
-    execFileSync(apache ?? '', ['-cbB', '-C', '5', path, 'bob', 'pässword: with colon'], { stdio: 'ignore' });
-    execFileSync(apache ?? '', ['-bm', path, 'old', 'secret'], { stdio: 'ignore' });
+    execFileSync('htpasswd', ['-cbB', '-C', '5', path, 'bob', 'pässword: with colon'], { stdio: 'ignore' });
+    execFileSync('htpasswd', ['-bm', path, 'old', 'secret'], { stdio: 'ignore' });
     const current = parseHtpasswd(readFileSync(path, 'utf8'));
     const verifier = new Verifier({ current });
     onTestFinished(() => verifier.destroy());
@@ -62,8 +61,7 @@ describe.skipIf(!apache)("Apache's htpasswd (skipped where it is not installed: 
   it('understands our hashes', async () => {
     const path = join(folder(), 'htpasswd');
     writeFileSync(path, `bob:${await hashPassword('correct', 5)}\n`);
-    const verify = (password: string) =>
-      execFileSync(apache ?? '', ['-vb', path, 'bob', password], { stdio: 'ignore' });
+    const verify = (password: string) => execFileSync('htpasswd', ['-vb', path, 'bob', password], { stdio: 'ignore' });
     expect(() => verify('correct')).not.toThrow();
     expect(() => verify('wrong')).toThrow();
   });

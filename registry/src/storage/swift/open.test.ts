@@ -1,11 +1,12 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
+import { describeWith } from '../../../../e2e/harness/requirements.js';
 import { registrySettings } from '../../settings.js';
 import { openSwift } from './open.js';
 import { serve, type Reply, type Seen } from '../testing/serve.js';
@@ -102,8 +103,7 @@ it.each([
   }
 });
 
-// The certificate is made by openssl: install it to have these run.
-describe.skipIf(spawnSync('openssl', ['version']).status !== 0)('a Swift behind TLS', () => {
+describeWith(['openssl'], 'a Swift behind TLS', () => {
   it.each([
     ['a name that its certificate lacks', 'https', /^OS_INTERFACE: .* does not match .*; the catalogue gives https:/],
     ['http://', 'http', /^OS_INTERFACE: HEAD docker got no answer: .*; the catalogue gives http:/],
