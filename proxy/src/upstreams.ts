@@ -206,7 +206,7 @@ function fromUrl(text: string): Upstream {
   if (!plain || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new SettingsError(
       'WHARFIE_REGISTRY_URL',
-      `must be http://HOST:PORT or unix:PATH${url?.username ? ', without a user' : `, not "${text}"`}`,
+      `must be http://HOST:PORT, https://HOST:PORT or unix:PATH${url?.username ? ', without a user' : `, not "${text}"`}`,
     );
   }
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');

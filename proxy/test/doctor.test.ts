@@ -166,6 +166,11 @@ describe('wharfie doctor', () => {
       /^bad +storage: .*; check WHARFIE_STORAGE/m,
     ],
     [
+      'a door without a registry',
+      ({ settings }) => (settings['WHARFIE_REGISTRY_URL'] = 'http://127.0.0.1:1'),
+      /^bad +registry: the door runs, and /m,
+    ],
+    [
       'another service in the door’s place',
       async ({ settings }) => (settings['WHARFIE_LISTEN'] = await serving((_, response) => response.end('hello'))),
       /^bad +door: what answers on .* set WHARFIE_LISTEN/m,
@@ -229,8 +234,9 @@ describe('wharfie doctor', () => {
       /^warn +door: something answers on .*, but does not speak HTTP .*; does it speak TLS\?/m,
     ],
     [
-      'a registry that does not run',
-      ({ settings }) => (settings['WHARFIE_REGISTRY_LISTEN'] = '127.0.0.1:1'),
+      'services that do not run',
+      ({ settings }) =>
+        Object.assign(settings, { WHARFIE_REGISTRY_LISTEN: '127.0.0.1:1', WHARFIE_LISTEN: '127.0.0.1:1' }),
       /^warn +registry http:\/\/127.0.0.1:1: it does not answer/m,
     ],
     [

@@ -17,7 +17,7 @@ const issuer = 'wharfie-proxy';
 const lifetimeSeconds = 300;
 /** How long a token is handed out again: long before it ends, so that clocks may differ a little. */
 const reuseMilliseconds = 60_000;
-/** Milliseconds by which two clocks may differ before a token of one is refused by the other. */
+/** Milliseconds for which a token is taken after its end: clocks differ. */
 export const clockTolerance = 60_000;
 /** How long a token that was found good is not looked at again. */
 const trustMilliseconds = 1_000;

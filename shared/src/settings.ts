@@ -53,7 +53,7 @@ const addressList = z
     }
   })
   .optional()
-  .describe('like `192.0.2.7, 10.0.0.0/8`');
+  .describe('like `192.0.2.7, 10.0.0.0/8`; `unix` for a Unix socket');
 /** As compose files write it: where there is no host, every one. Clients are told to use it. */
 const publishedAddress = parsed((text) => {
   const address = parseListenAddress(/^\d+$/.test(text) ? `:${text}` : text);
@@ -133,7 +133,7 @@ export function settingsTable(environment: Environment) {
     },
     registryUrl: {
       variables: ['WHARFIE_REGISTRY_URL'],
-      schema: z.string().optional(),
+      schema: z.string().optional().describe('`http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`'),
       description:
         'where the proxy finds the registry, or several, separated by commas; follows from WHARFIE_REGISTRY_LISTEN when unset',
     },

@@ -93,7 +93,10 @@ async function check(user: string, action: Action, repository: string): Promise<
   if (user.startsWith('$') && user !== '$anonymous') throw new Error(`the user is a name or '$anonymous', not ${user}`);
   if (user.startsWith('@'))
     throw new Error(`the user is one account, not ${user}: check a member of the group instead`);
-  if (!isRepositoryName(repository)) throw new Error(`${JSON.stringify(repository)} is no repository name`);
+  if (!isRepositoryName(repository))
+    throw new Error(
+      `${JSON.stringify(repository)} is no repository name: small letters and digits, with . _ - and / between them`,
+    );
   const place = files();
   const policy = await readPolicy(place);
   if (!policy) throw noPolicy(place);

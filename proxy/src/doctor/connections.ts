@@ -10,7 +10,9 @@ import { placeOf, send } from './send.js';
 const patience = 5_000;
 
 /** Asks each registry for its version, as anybody and as the proxy does. */
-export async function* examineRegistries({ registries, secretFile }: ProxySettings): AsyncGenerator<Finding> {
+export async function* examineRegistries(settings: ProxySettings): AsyncGenerator<Finding> {
+  const { registries, secretFile } = settings;
+  let silent = 0;
   for (const registry of registries) {
     const about = `registry ${nameOf(registry)}`;
     try {
@@ -22,19 +24,30 @@ export async function* examineRegistries({ registries, secretFile }: ProxySettin
         yield { state: 'warn', about, text, remedy };
       } else yield await asTheProxy(registry, about, secretFile);
     } catch (error) {
+      silent += 1;
       const text = `it does not answer: ${(error as Error).message}`;
       yield { state: 'warn', about, text, remedy: 'start it, or set WHARFIE_REGISTRY_URL to where it is' };
     }
   }
+  if (silent < registries.length || !(await answered(askDoor(settings)))) return;
+  const text = 'the door runs, and all that it can answer is that no registry does';
+  yield { state: 'bad', about: 'registry', text, remedy: 'mend what is said of each' };
+}
+
+function answered(answer: Promise<unknown>): Promise<boolean> {
+  return answer.then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The door is tried where it listens; it is no fault when it does not run. */
-export async function* examineDoor({ listen, tls }: ProxySettings): AsyncGenerator<Finding> {
+export async function* examineDoor(settings: ProxySettings): AsyncGenerator<Finding> {
+  const { listen, tls } = settings;
   const about = 'door';
   const place = formatListenAddress(listen);
-  const protocol = tls ? 'https:' : 'http:';
   try {
-    const { statusCode, headers } = await version({ ...placeOf(listen), protocol, rejectUnauthorized: false });
+    const { statusCode, headers } = await askDoor(settings);
     const ours = statusCode === 401 && headers['docker-distribution-api-version'] !== undefined;
     if (ours) yield { state: 'ok', about, text: `it asks strangers on ${place} for an account` };
     else {
@@ -88,6 +101,10 @@ function* examineClock(about: string, { headers }: IncomingMessage): Generator<F
       remedy: 'run NTP on both',
     };
   }
+}
+
+function askDoor({ listen, tls }: ProxySettings): Promise<IncomingMessage> {
+  return version({ ...placeOf(listen), protocol: tls ? 'https:' : 'http:', rejectUnauthorized: false });
 }
 
 function ask(registry: Upstream, headers: Record<string, string>): Promise<IncomingMessage> {

@@ -27,7 +27,13 @@ export async function* examineStorage(admin: ListenAddress, environment: NodeJS.
   const place = formatListenAddress(admin);
   if (!existsSync(registryMain)) {
     const text = `not looked at: no registry answers on ${place} (WHARFIE_REGISTRY_ADMIN_LISTEN)`;
-    yield { state: 'warn', about, text, remedy: 'run `node registry/dist/main.js --probe` where the registry runs' };
+    yield {
+      state: 'warn',
+      about,
+      text,
+      remedy:
+        'where the registry runs, look into its log, or run `node registry/dist/main.js --probe` with its settings',
+    };
     return;
   }
   const { problem, missing } = await probe(environment);
