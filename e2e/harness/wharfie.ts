@@ -21,10 +21,11 @@ export interface Options {
   listen?: string;
 }
 
-/** The environment of a test: the user's, without a setting of Wharfie's or OpenStack's. */
+/** The environment of a test: the user's, without a setting of Wharfie's or OpenStack's, also when added to that. */
 export function cleanEnvironment(): NodeJS.ProcessEnv {
+  const setting = /^(WHARFIE|OS|REGISTRY|SETTINGS|GUNICORN)_/;
   return Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(WHARFIE|OS|REGISTRY|SETTINGS|GUNICORN)_/.test(name)),
+    Object.entries(process.env).map(([name, value]) => [name, setting.test(name) ? undefined : value]),
   );
 }
 

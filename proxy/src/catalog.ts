@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { decide, type Asker } from './access/decide.js';
 import type { Policy } from './access/policy.js';
 import { answerJson, clientLeft, type Exchange } from './exchange.js';
-import { badGateway, notAccepted, unavailable } from './forward.js';
+import { badGateway, notAccepted, unavailable } from './registry-errors.js';
 import { isUnreachable, type Upstreams } from './upstreams.js';
 
 const defaultPage = 100;

@@ -5,40 +5,28 @@ import {
   type HandedFiles,
   hasBody,
   type Logger,
-  OciError,
   ownHeaders,
   passOn,
-  writeAndFree,
 } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
 import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
-import { Stream } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { clientLeft, resetClient, type Exchange } from './exchange.js';
 import { requestHeaders, responseHeaders } from './headers.js';
 import { refuse } from './refuse.js';
+import { badGateway, notAccepted, unavailable } from './registry-errors.js';
+import { bodyOnceConnected, noBody, sendAtOnce, type Sending } from './request-body.js';
 import { openHanded, sendFile } from './send-file.js';
 import { crossed, hostOf, isLocal, isUnreachable, nameOf, type Upstream, type Upstreams } from './upstreams.js';
 
-interface Attempt {
-  exchange: Exchange;
+interface Attempt extends Sending {
   upstream: Upstream;
   number: number;
   /** The registry may hand over the file of a blob in place of its bytes. */
   offered: boolean;
-  sent?: ClientRequest;
-  /** Some of the body may have been read, and cannot be read again. */
-  bodyBegun?: true;
-  /** What still comes of the body is for nobody. */
-  bodyDropped?: true;
   answered?: true;
 }
 
-/** Pieces of a body below so many bytes wait for others that come at the same time. */
-const smallPiece = 4096;
-const mostGathered = 1024;
 /** So many missing files in a row do not lie on this machine at all; fewer may have been deleted a moment ago. */
 const mostMissing = 5;
 /** How long a connection to a registry may take to come about, in milliseconds: then another one is asked. */
@@ -244,19 +232,6 @@ export class Forwarder {
   }
 }
 
-/**
- * Sends the head of a request without waiting for its body, as the registry may refuse it by that alone; yet a short body
- * that has come already goes with it in one piece. It is the connection that waits: a request that does sends the end of its
- * body before the body (Node 24).
- */
-function sendAtOnce(sent: ClientRequest, socket: Socket): void {
-  socket.cork();
-  sent.flushHeaders();
-  setImmediate(() => {
-    if (!sent.writableEnded) socket.uncork();
-  });
-}
-
 /** Gives the client the head of the registry's answer. */
 function writeHead(
   { exchange: { response, id, publicPath }, upstream }: Attempt,
@@ -267,78 +242,8 @@ function writeHead(
   response.writeHead(answer.statusCode ?? 502, [...headers, ...more]);
 }
 
-/** What http-proxy takes for the body of a request that has none, and would otherwise pass on whatever came. */
-const noBody = Object.assign(new Stream(), {
-  pipe: <Sent extends NodeJS.WritableStream>(sent: Sent): Sent => {
-    sent.end();
-    return sent;
-  },
-});
-
-/** What http-proxy takes for the body: it is read only when there is a connection to send it on. */
-function bodyOnceConnected(attempt: Attempt): Stream {
-  const body = new Stream();
-  body.pipe = (sent) => {
-    sent.once('socket', (socket: Socket) => {
-      const begin = () => {
-        attempt.bodyBegun = true;
-        // Not before: whoever listens for data makes it flow.
-        passRequestOn(attempt, sent);
-      };
-      if (socket.connecting) socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', begin);
-      else begin();
-    });
-    return sent;
-  };
-  return body;
-}
-
-/** Passes a body on. Small pieces that come together go on as one: each costs either service a hundred times its bytes. */
-function passRequestOn(attempt: Attempt, sent: NodeJS.WritableStream): void {
-  const { exchange } = attempt;
-  const { request } = exchange;
-  let gathered: Buffer[] = [];
-  const send = (bytes: Buffer): void => {
-    if (!attempt.bodyDropped && !attempt.sent?.destroyed && !writeAndFree(sent, bytes)) request.pause();
-  };
-  const flush = (): void => {
-    if (gathered.length === 0) return;
-    const bytes = Buffer.concat(gathered);
-    gathered = [];
-    send(bytes);
-  };
-  request.on('data', (chunk: Buffer) => {
-    exchange.bytesIn += chunk.length;
-    if (chunk.length >= smallPiece) {
-      flush();
-      send(chunk);
-    } else if (gathered.push(chunk) === 1) setImmediate(flush);
-    else if (gathered.length === mostGathered) flush();
-  });
-  request.once('end', () => {
-    flush();
-    if (!attempt.bodyDropped) sent.end();
-  });
-  sent.on('drain', () => request.resume());
-}
-
 /** As the system itself says it, after minutes. */
 function notConnected(): NodeJS.ErrnoException {
   const error = new Error('no connection to the registry came about in time');
   return Object.assign(error, { code: 'ETIMEDOUT', syscall: 'connect' });
-}
-
-const unreachable = 'the registry behind this proxy is not running or cannot be reached; try again in a few seconds';
-
-export function unavailable(message = unreachable): OciError {
-  return new OciError('UNAVAILABLE', message, undefined, { 'Retry-After': '5' });
-}
-
-export function notAccepted(): OciError {
-  const message = 'the registry behind this proxy refuses its requests: an operator must give both the same secret';
-  return new OciError('BAD_GATEWAY', message);
-}
-
-export function badGateway(): OciError {
-  return new OciError('BAD_GATEWAY', 'the registry behind this proxy broke off without an answer; try again');
 }

@@ -72,7 +72,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const { server, connections } = door;
     const begin = holdRequests(server);
     await listen(server, address, 'WHARFIE_LISTEN');
-    const url = doorUrl(settings.publish ?? placeOf(server, address), tls !== undefined);
+    const url = doorUrl(settings.publish ?? boundAddress(server, address), tls !== undefined);
     open.push({
       close: () => {
         server.close();
@@ -178,7 +178,7 @@ function report({ sources, unknown, listen, publish, tls }: ProxySettings, log: 
 }
 
 /** Where the door listens, with the port that it got where it was to take any. */
-function placeOf(server: Server, address: ListenAddress): ListenAddress {
+function boundAddress(server: Server, address: ListenAddress): ListenAddress {
   return address.path === undefined ? { ...address, port: (server.address() as AddressInfo).port } : address;
 }
 

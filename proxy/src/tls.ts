@@ -1,4 +1,5 @@
 import { reasonOf, SettingsError, type Logger } from '@wharfie/shared';
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, type Server, type TlsOptions } from 'node:tls';
 
@@ -44,6 +45,7 @@ export function followTls(
   log: Logger,
   every = lookEvery,
 ): { close(): void } {
+  warnOfDates(first, log);
   let seen = textOf(first);
   let reported: string | undefined;
   const look = async () => {
@@ -52,6 +54,7 @@ export function followTls(
     if (textOf(options) === seen) return;
     seen = textOf(options);
     server.setSecureContext(options);
+    warnOfDates(options, log);
     log.info({ cert: files.cert }, 'the renewed TLS certificate is in use');
   };
   const timer = setInterval(() => {
@@ -67,6 +70,16 @@ export function followTls(
       clearInterval(timer);
     },
   };
+}
+
+/** No reason not to start: once it is renewed, it is taken without another start. */
+function warnOfDates({ cert }: Certificate, log: Logger): void {
+  const { validFrom, validTo } = new X509Certificate(cert);
+  const now = Date.now();
+  if (Date.parse(validFrom) <= now && now < Date.parse(validTo)) return;
+  log.warn(
+    `WHARFIE_TLS_CERT: the certificate is valid from ${validFrom} to ${validTo}, so clients refuse it: renew it`,
+  );
 }
 
 async function readPem(variable: string, path: string): Promise<string> {

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { promisify } from 'node:util';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { describeWith } from '../../e2e/harness/requirements.js';
 import { createDoor } from '../src/door.js';
 import { followTls, loadTls, type TlsFiles } from '../src/tls.js';
@@ -74,6 +74,24 @@ describeWith(['openssl'], 'TLS', () => {
     await cp(second.key, first.key);
     await logged('the renewed TLS certificate is in use');
     expect(await shownBy(server)).toBe('second');
+  });
+
+  test('says of a certificate that has ended that clients refuse it', async () => {
+    const files = await certificateFor('old');
+    const server = createServer();
+    const lines: string[] = [];
+    const log = createLogger('proxy', { level: 'info', format: 'json' }, { write: (line: string) => lines.push(line) });
+    const follow = async () => {
+      followTls(server, files, await loadTls(files), log).close();
+    };
+    await follow();
+    expect(lines).toEqual([]);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 2 * 86_400_000 });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    await follow();
+    expect(lines).toEqual([expect.stringMatching(/clients refuse it: renew it/)]);
   });
 
   test.each([

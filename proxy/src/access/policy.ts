@@ -1,6 +1,6 @@
 import type { Action } from '@wharfie/shared';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, visit, type Node } from 'yaml';
-import { wasUtf8 } from '../htpasswd/password.js';
+import { wasUtf8 } from '../utf8.js';
 import { compilePattern, type Pattern } from './pattern.js';
 
 /** A word of access.yml, and the line that it stands on. */

@@ -5,7 +5,7 @@ import type { RequestOptions } from 'node:https';
 import type { ProxySettings } from '../settings.js';
 import { nameOf, type Upstream } from '../upstreams.js';
 import type { Finding } from './finding.js';
-import { placeOf, send } from './send.js';
+import { requestOptions, send } from './send.js';
 
 const patience = 5_000;
 
@@ -104,7 +104,7 @@ function* examineClock(about: string, { headers }: IncomingMessage): Generator<F
 }
 
 function askDoor({ listen, tls }: ProxySettings): Promise<IncomingMessage> {
-  return version({ ...placeOf(listen), protocol: tls ? 'https:' : 'http:', rejectUnauthorized: false });
+  return version({ ...requestOptions(listen), protocol: tls ? 'https:' : 'http:', rejectUnauthorized: false });
 }
 
 function ask(registry: Upstream, headers: Record<string, string>): Promise<IncomingMessage> {

@@ -4,7 +4,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 
 /** Where a request finds what listens on an address. */
-export function placeOf(address: ListenAddress): RequestOptions {
+export function requestOptions(address: ListenAddress): RequestOptions {
   return address.path === undefined ? { host: address.host, port: address.port } : { socketPath: address.path };
 }
 

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { firstStart, type Finding } from './finding.js';
-import { placeOf, send } from './send.js';
+import { requestOptions, send } from './send.js';
 
 /** The registry's own program, where both services are installed together. */
 const registryMain = fileURLToPath(new URL('../../../registry/dist/main.js', import.meta.url));
@@ -45,7 +45,7 @@ export async function* examineStorage(admin: ListenAddress, environment: NodeJS.
 
 async function readyz(admin: ListenAddress): Promise<{ status: number | undefined; said: string } | undefined> {
   try {
-    const answer = await send({ ...placeOf(admin), path: '/readyz' }, patience);
+    const answer = await send({ ...requestOptions(admin), path: '/readyz' }, patience);
     return { status: answer.statusCode, said: (await text(answer)).trim() };
   } catch {
     return undefined;

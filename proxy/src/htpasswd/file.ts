@@ -1,5 +1,5 @@
 import { leastCost, mostCost } from '@wharfie/shared';
-import { wasUtf8 } from './password.js';
+import { wasUtf8 } from '../utf8.js';
 
 /** Above this cost a login takes seconds, which is worth a word. */
 const slowCost = 15;

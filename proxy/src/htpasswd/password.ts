@@ -1,13 +1,9 @@
 import bcrypt from 'bcryptjs';
 import { randomInt } from 'node:crypto';
+import { wasUtf8 } from '../utf8.js';
 
 /** bcrypt reads no more; what `htpasswd` silently cuts off is refused here. */
 const maxPasswordBytes = 72;
-
-/** Whether `text` was UTF-8: Node reads every byte that is not as U+FFFD, so that different texts would be the same. */
-export function wasUtf8(text: string): boolean {
-  return !text.includes('\uFFFD');
-}
 
 /** Why `password` cannot be anybody's, or undefined. */
 export function passwordProblem(password: string): string | undefined {
