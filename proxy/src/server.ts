@@ -110,7 +110,7 @@ export function serve({ server, connections }: Door, services: Services): void {
       resetClient(exchange);
       return;
     }
-    // Node goes on with nothing that was read behind a request of this kind.
+    // Node drops what it has read behind such a request.
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
     const last = before.at(-1);
     const turn = last ? once(last, 'close').then(() => atItsTurn(exchange, work)) : work(exchange);

@@ -1,10 +1,10 @@
 import { OciError } from './oci-error.js';
 
-/** Pieces of a query of which some are no UTF-8, at most. */
+/** Pieces that a query may have when some of it is not UTF-8. */
 const mostOdd = 32;
 
 /**
- * Reads a query or a form. URLSearchParams throws and catches an exception at each piece whose escapes are no UTF-8, so that
+ * Reads a query or a form. URLSearchParams throws and catches an exception at each piece whose escapes are not UTF-8, so that
  * 16 KiB of them take 60 ms: a look at the whole finds them first.
  * @throws OciError BAD_REQUEST
  */

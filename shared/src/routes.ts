@@ -53,7 +53,7 @@ const methods: Record<RouteKind, readonly string[]> = {
 const maxPage = 10_000;
 /** Tags that one push may set: the specification asks for ten. */
 const maxTags = 100;
-/** What is read of `last`: a letter more than any name has, so that names stand before or behind it as behind the whole. */
+/** How much of `last` is read: one character more than any name has, so that it sorts among names as the whole would. */
 const maxLast = maxRepositoryNameLength + 1;
 
 /** The characters that a path of the API can hold; anything else is refused as it stands, never normalised. */

@@ -11,7 +11,7 @@ import { httpAddress, swiftTable } from './swift-settings.js';
 
 /**
  * One setting: the variables that give it (the first wins), its default, and what it is for. What is secret may also come in
- * a file, which a variable with `_FILE` behind its name gives.
+ * a file, which the variable with `_FILE` appended to its name gives.
  */
 export interface Setting<T> {
   variables: readonly [string, ...string[]];
@@ -85,7 +85,7 @@ const duration = parsed((text) => {
   return number === undefined ? undefined : Number(number) * units[unit as keyof typeof units] * 1000;
 }, 'a time like 168h, 7d, 30m or 10s').describe('`10s`, `30m`, `168h`, `7d` and so on');
 
-/** One for a timer: Node's wait at most 2^31 - 1 ms, and are over at once when given more. */
+/** For a timer: Node's take at most 2^31 - 1 ms, and fire at once when given more. */
 const timerDuration = duration
   .refine((milliseconds) => milliseconds < 2 ** 31, 'must be at most 24d')
   .describe('`10s`, `30m`, `2h` and so on, at most `24d`');
