@@ -109,7 +109,11 @@ export class Forwarder {
     const attempt = this.#attempts.get(request);
     if (!attempt) return;
     attempt.sent = sent;
+    const { response } = attempt.exchange;
     sent.setTimeout(this.idle, () => {
+      // Whoever does not send, or read, is seen to at the door.
+      const clientIsSilent = bodyOutstanding(request) ? !sent.writableNeedDrain : response.writableNeedDrain;
+      if (clientIsSilent) return;
       sent.destroy(sent.socket?.connecting ? notConnected() : new Error('the registry was silent for too long'));
     });
     // Until it is connected; from then on the time above counts.
