@@ -14,14 +14,16 @@ import type { StorageDriver } from './storage/storage-driver.js';
 /** Longer than the proxy keeps idle connections, so that it is the one that closes them and never writes to a closed one. */
 const keepAliveTimeout = 75_000;
 const headersTimeout = 60_000;
-/** How long nothing may move on a connection. The proxy, which knows its clients, waits less. */
-const idleTimeout = 600_000;
 
-/** The registry as an application that is ready to listen. */
+/**
+ * The registry as an application that is ready to listen.
+ * @param idleTimeout milliseconds for which nothing may move on a connection
+ */
 export async function createApp(
   storage: StorageDriver,
   secret: Buffer,
   logger: Logger,
+  idleTimeout = 600_000,
 ): Promise<NestFastifyApplication> {
   const verify = identityVerifier(secret);
   const adapter = new FastifyAdapter({

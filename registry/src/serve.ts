@@ -6,6 +6,8 @@ import type { RegistrySettings } from './settings.js';
 import { createDriver } from './storage/create-driver.js';
 import type { StorageDriver } from './storage/storage-driver.js';
 
+/** How much longer than the proxy, which knows its clients, the registry waits for what stands still, in milliseconds. */
+const patience = 60_000;
 /** How long clients that keep connections have to find out that we end, in milliseconds. */
 const farewell = 5_000;
 
@@ -22,7 +24,7 @@ export async function serve(settings: RegistrySettings, logger: Logger): Promise
   // First, for it makes the data folder, which only its owner may enter.
   const secret = await loadSecret(settings.secretFile, settings.sources);
   const storage = await createDriver(settings);
-  const app = await createApp(storage, secret, logger);
+  const app = await createApp(storage, secret, logger, settings.idleTimeout + patience);
   const server: Server = app.getHttpServer();
   // The server is given its connections. It watches over slow ones only once it believes that it listens.
   server.emit('listening');

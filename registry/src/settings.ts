@@ -22,6 +22,7 @@ export function registrySettings(environment: Environment = process.env) {
       ...swiftTable,
       workers: table.workers,
       uploadLifetime: table.uploadLifetime,
+      idleTimeout: table.idleTimeout,
       drain: table.drain,
       logLevel: table.logLevel,
       logFormat: table.logFormat,

@@ -87,7 +87,7 @@ const duration = parsed((text) => {
 
 /** For a timer: Node's take at most 2^31 - 1 ms, and fire at once when given more. */
 const timerDuration = duration
-  .refine((milliseconds) => milliseconds < 2 ** 31, 'must be at most 24d')
+  .refine((milliseconds) => milliseconds <= 24 * units.d * 1000, 'must be at most 24d')
   .describe('`10s`, `30m`, `2h` and so on, at most `24d`');
 
 const dataFolder = (environment: Environment): string => environment['WHARFIE_DATA'] || './data';
