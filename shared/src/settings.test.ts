@@ -123,6 +123,7 @@ describe('settings', () => {
     ['WHARFIE_IDLE_TIMEOUT', '5'],
     // Past 2^31 - 1 ms Node's timers do not wait at all, or not so long.
     ['WHARFIE_IDLE_TIMEOUT', '25d'],
+    ['WHARFIE_IDLE_TIMEOUT', '577h'],
     ['WHARFIE_HEADERS_TIMEOUT', '597h'],
     ['WHARFIE_LOG_LEVEL', 'loud'],
     ['WHARFIE_LOG_FORMAT', 'xml'],
