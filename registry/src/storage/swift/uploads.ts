@@ -12,7 +12,7 @@ import type { Segment } from './listing.js';
 import { listAll, namesBelow } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
-import { allExist, exists, getSmall, head, putSmall, putStream, remove, removeAll } from './objects.js';
+import { allExist, exists, getSmall, inspect, putSmall, putStream, remove, removeAll } from './objects.js';
 import { appendHeader, registersOf, type Step } from './registers.js';
 
 interface State {
@@ -203,7 +203,7 @@ export class SwiftUploads {
    * @param large only as an object that has segments
    */
   async isThere(name: string, size: number, signal: AbortSignal, large = false): Promise<boolean> {
-    const found = await head(this.client, name, signal, true).catch(missingAs(undefined));
+    const found = await inspect(this.client, name, signal, true).catch(missingAs(undefined));
     if (found?.size !== size || (large && !found.static && found.dynamic === '')) return false;
     return !found.static || allExist(this.client, await staticSegments(this.client, name, signal), signal);
   }
@@ -278,7 +278,7 @@ export class SwiftUploads {
     const segments = await staticSegments(this.client, this.names.object(path.toString()), signal);
     const own = segments.filter((name) => name.startsWith(this.names.segments(upload)));
     if (own.length > 0) return new Set([mark, ...own]);
-    return (await head(this.client, mark, signal, true)).modified < before ? new Set() : undefined;
+    return (await inspect(this.client, mark, signal, true)).modified < before ? new Set() : undefined;
   }
 
   /** What says that uploads became the large object of these segments: goes with them. */
