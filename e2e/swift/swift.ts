@@ -60,8 +60,9 @@ export class Swift {
   }
 
   /** The same as docker-registry has them in its configuration. */
-  forDistribution(container: string): string {
-    return `swift: {authurl: "${this.authUrl}", username: "test:tester", password: testing, container: ${container}}`;
+  forDistribution(container: string, prefix = ''): string {
+    const place = `container: ${container}, prefix: "${prefix}"`;
+    return `swift: {authurl: "${this.authUrl}", username: "test:tester", password: testing, ${place}}`;
   }
 
   /** From now on, and until the next call. */
