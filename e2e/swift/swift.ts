@@ -83,6 +83,11 @@ export class Swift {
     }
   }
 
+  /** The requests since this was asked last, as `METHOD /v1/account/container/name?query`. */
+  async requests(): Promise<string[]> {
+    return (await (await fetch(`http://127.0.0.1:${this.port}/requests`)).json()) as string[];
+  }
+
   async down(server: string): Promise<void> {
     await must(script, ['down', this.folder, server]);
   }
