@@ -139,3 +139,9 @@ it.each([429, 503])('says of a %i that it may pass, by whomever it is given', as
   );
   await expect(away).rejects.toThrow(said('HEAD docker'));
 });
+
+it('asks whoever is refused by version 1 for nothing that it does not know', async () => {
+  const said = /^OS_PASSWORD: .* was answered 401; check it, and OS_USERNAME, which is account:user$/;
+  await expect(opening(v1, () => ({ status: 401 }))).rejects.toThrow(said);
+  await expect(opening(v3, () => ({ status: 401 }))).rejects.toThrow(/^OS_PASSWORD: .*OS_PROJECT_NAME/);
+});

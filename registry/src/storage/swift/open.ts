@@ -191,7 +191,8 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
   const passes = status >= 500 || passing.has(status);
   const flaw = cause instanceof SwiftUnreachable ? cause.flaw : undefined;
   const swift = storageUrl !== undefined && (status > 0 || cause instanceof SwiftUnreachable);
-  const listed = swift && versionOf(osAuthUrl, settings) !== 1;
+  const version = versionOf(osAuthUrl, settings);
+  const listed = swift && version !== 1;
   // Keystone says so of an id or a name that it does not know.
   const lost = status === 404 && credential;
   const credentialName = settings.osApplicationCredentialId
@@ -207,6 +208,7 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
     [status === 401 && credential, 'OS_APPLICATION_CREDENTIAL_SECRET', 'check the credential and its secret'],
     [lost, credentialName, 'check it, and whose it is'],
     [status === 401 && trust, 'OS_PASSWORD', 'check it, OS_USERNAME with its domain, and OS_TRUST_ID'],
+    [status === 401 && version === 1, 'OS_PASSWORD', 'check it, and OS_USERNAME, which is account:user'],
     [status === 401, 'OS_PASSWORD', 'check it, OS_USERNAME, OS_PROJECT_NAME, and the domains of both'],
     [status === 403 && trust, 'OS_TRUST_ID', 'check it, and whom it was given to'],
     [flaw === 'another name', 'OS_AUTH_URL', 'use a name or address that the certificate is for'],
