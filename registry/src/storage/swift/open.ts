@@ -20,9 +20,10 @@ const usual = { maxFileSize: 5 * 1024 ** 3, manifestEntries: 1000 };
  * The driver for the container that the settings name, which is made when missing. Writes and removes an object, so that
  * missing rights show at once; rights on the container are enough when it exists. One that is full can be opened: what is
  * there can be pulled, and deleted.
+ * @param limit milliseconds that all this may take
  * @throws SettingsError that names the variable, with what Swift said
  */
-export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver> {
+export async function openSwift(settings: RegistrySettings, limit = 30_000): Promise<SwiftDriver> {
   const container = required('OS_CONTAINER', settings.osContainer, 'the container for the images');
   const login = loginOf(settings);
   let storageUrl: string | undefined;
@@ -37,7 +38,7 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
     ca: await certificates(settings.osCacert),
     insecure: settings.osInsecure,
   });
-  const { signal } = new AbortController();
+  const signal = AbortSignal.timeout(limit);
   try {
     await openContainer(client, settings, signal);
     const info = (await client.info(signal)) as Info | undefined;
@@ -51,7 +52,9 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
     return new SwiftDriver(client, settings.storagePrefix, limits(info), key);
   } catch (error) {
     await client.close();
-    throw error instanceof SettingsError ? error : asSettingsError(error as Error, settings, storageUrl);
+    if (error instanceof SettingsError) throw error;
+    const late = new SwiftUnreachable('the start', new Error(`Swift took longer than ${limit / 1000} seconds`));
+    throw asSettingsError(signal.aborted ? late : (error as Error), settings, storageUrl);
   }
 }
 
