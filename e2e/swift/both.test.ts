@@ -92,4 +92,28 @@ describeWith(['swift', 'distribution'], 'docker-registry 2.8.2 on the same conta
     await pushBlob(ours, repository, garbage);
     await expectBlob(theirs, repository, garbage);
   });
+
+  it('and both below a prefix with letters beyond ASCII and a %: a large blob of either is read by both', async () => {
+    const [prefix, repository] = ['50% bücher/日本', 'prefixed/app'];
+    const env = { ...swift.settings(container), WHARFIE_STORAGE_PREFIX: prefix };
+    const ours = await Wharfie.start({ env });
+    const theirs = await Distribution.start(swift.forDistribution(container, prefix));
+    try {
+      const calls: Call[] = [(method, path, init) => ours.fetch(path, { method, ...init }), theirs.call];
+      for (const push of calls) {
+        const chunks = [randomBytes(6_000_000), randomBytes(6_000_000)];
+        const digest = await pushBlob(push, repository, ...chunks);
+        for (const call of calls) {
+          const told = await expectStatus(await call('HEAD', `/v2/${repository}/blobs/${digest}`), 200);
+          expect(told.headers.get('content-length')).toBe('12000000');
+          await expectBlob(call, repository, Buffer.concat(chunks));
+        }
+      }
+      const segments = await swift.names(container, `${prefix}/segments/`);
+      expect(segments.some((name) => !name.startsWith(`${prefix}/segments/wharfie/`))).toBe(true);
+    } finally {
+      await theirs.stop();
+      await ours.dispose();
+    }
+  });
 });

@@ -112,8 +112,10 @@ describeWith(['swift'], 'when Swift goes wrong', () => {
 
   it('gives up a request that is not answered in time', async () => {
     await fresh();
-    await swift.faults({ method: 'GET', path: '/files/t/', delay: 3, times: 1 });
+    await swift.faults({ method: 'GET', path: '/files/t/', delay: 10, times: 1 });
+    await swift.requests();
     expect((await impatient(swift, 1000).get(path, signal)).equals(content)).toBe(true);
+    expect((await swift.requests()).filter((asked) => asked.includes(path))).toHaveLength(2);
   });
 
   it('logs in again when every token was revoked, also in the middle of an upload', async () => {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real OpenStack Swift on loopback for the tests: Debian's packages, configured below a folder, without systemd.
 #
-#   swift.sh install                  the packages (needs root; starts nothing)
+#   swift.sh install                  the packages that are missing (needs root for that; starts nothing)
 #   swift.sh start FOLDER PORT        one node, or SWIFT_NODES=3; uses the ports PORT to PORT+39; returns when it answers
 #   swift.sh stop FOLDER              what `start` started there, and nothing else
 #   swift.sh down|up FOLDER NAME      one server: proxy, memcached, account-N, container-N, object-N
@@ -19,6 +19,13 @@ fail() { echo "swift.sh: $*" >&2; exit 1; }
 usage() { sed -n '2,13s/^# \?//p' "$0"; exit 2; }
 
 install_packages() {
+  local name missing=()
+  for name in "${packages[@]}"; do
+    dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q ' installed$' || missing+=("$name")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || fail "Swift is installed by apt-get, which this system lacks: use a Debian, such as a container of one"
+  [ "$(id -u)" = 0 ] || fail "only root can install ${missing[*]}: run 'sudo $0 install' first"
   # The packages would start services of their own.
   if [ ! -e /usr/sbin/policy-rc.d ]; then
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
@@ -27,7 +34,7 @@ install_packages() {
   fi
   export DEBIAN_FRONTEND=noninteractive
   apt-get -o DPkg::Lock::Timeout=300 -qq update
-  apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install "${packages[@]}" >/dev/null
+  apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
 }
 
 base64_name() { printf %s "$1" | base64 -w0 | tr -d =; }

@@ -60,8 +60,9 @@ export class Swift {
   }
 
   /** The same as docker-registry has them in its configuration. */
-  forDistribution(container: string): string {
-    return `swift: {authurl: "${this.authUrl}", username: "test:tester", password: testing, container: ${container}}`;
+  forDistribution(container: string, prefix = ''): string {
+    const place = `container: ${container}, prefix: "${prefix}"`;
+    return `swift: {authurl: "${this.authUrl}", username: "test:tester", password: testing, ${place}}`;
   }
 
   /** From now on, and until the next call. */
@@ -80,6 +81,11 @@ export class Swift {
       if (taken !== '') return taken.slice(0, taken.indexOf('\n'));
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+  }
+
+  /** The requests since this was asked last, as `METHOD /v1/account/container/name?query`. */
+  async requests(): Promise<string[]> {
+    return (await (await fetch(`http://127.0.0.1:${this.port}/requests`)).json()) as string[];
   }
 
   async down(server: string): Promise<void> {

@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import {
   digestOf,
@@ -147,6 +150,46 @@ describeWith(['swift'], 'a client, while Swift is in trouble,', () => {
     await swift.fetch(container, { method: 'POST', headers: { 'x-container-meta-quota-bytes': '' } });
     await expectError(begun, 507, 'UNAVAILABLE');
     expect(pulled).toBe(image);
+  });
+
+  it('can have removed what uploads left when the quota is used up, and the purge removes the rest', async () => {
+    const own = 'used-up';
+    const folder = await mkdtemp(join(tmpdir(), 'wharfie-quota-'));
+    const begin = (more: Record<string, string> = {}) =>
+      Wharfie.start({
+        env: {
+          ...swift.settings(own),
+          WHARFIE_SECRET_FILE: join(folder, 'secret'),
+          WHARFIE_ADMIN_PASSWORD: 'shared',
+          WHARFIE_WORKERS: '1',
+          ...more,
+        },
+      });
+    const first = await begin();
+    const others: Wharfie[] = [];
+    const at = (instance: Wharfie, method: string, path: string, init?: RequestInit) =>
+      instance.fetch(path, { ...init, method, password: 'shared' });
+    const upload = async (): Promise<Response> => {
+      const begun = await expectStatus(await at(first, 'POST', `/v2/${repository}/blobs/uploads/`), 202);
+      return expectStatus(await at(first, 'PATCH', locationOf(begun), { body: randomBytes(3_000_000) }), 202);
+    };
+    try {
+      others.push(await begin());
+      const [cancelled, elsewhere, wrong] = [await upload(), await upload(), await upload(), await upload()];
+      await swift.fetch(own, { method: 'POST', headers: { 'x-container-meta-quota-bytes': '1' } });
+      await expectStatus(await at(first, 'DELETE', locationOf(cancelled)), 204);
+      for (const other of others) await expectStatus(await at(other, 'DELETE', locationOf(elsewhere)), 204);
+      const refused = await at(first, 'PUT', locationOf(wrong, `digest=${digestOf('others')}`));
+      await expectError(refused, 400, 'DIGEST_INVALID');
+      expect(await swift.names(own, 'segments/')).toHaveLength(1);
+      const ready = await fetch(`http://${first.environment['WHARFIE_REGISTRY_ADMIN_LISTEN'] ?? ''}/readyz`);
+      expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('quota')]);
+      others.push(await begin({ WHARFIE_UPLOAD_LIFETIME: '1s' }));
+      await expect.poll(() => swift.names(own), { timeout: 60_000 }).toEqual([]);
+    } finally {
+      await Promise.all([first, ...others].map((instance) => instance.dispose()));
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('is told 503 when the disks of Swift are full, and can pull what is there', async () => {

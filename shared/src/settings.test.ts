@@ -100,6 +100,23 @@ describe('settings', () => {
     expect(read({ REGISTRY_STORAGE: 'filesystem' }).settings.storage).toBe('filesystem');
   });
 
+  it('give a project and a domain whole as OpenStack has them, beside what distribution left of them', () => {
+    const left = {
+      REGISTRY_STORAGE_SWIFT_TENANTID: 'old',
+      REGISTRY_STORAGE_SWIFT_TRUSTID: 'old',
+      REGISTRY_STORAGE_SWIFT_DOMAINID: 'old',
+      REGISTRY_STORAGE_SWIFT_TENANTDOMAINID: 'old',
+    };
+    const of = (environment: Record<string, string>) => {
+      const { settings: s } = read({ ...left, ...environment });
+      return [s.osProjectId, s.osTrustId, s.osUserDomainId, s.osProjectDomainId];
+    };
+    expect(of({ OS_USERNAME: 'me' })).toEqual(['old', 'old', 'old', 'old']);
+    expect(of({ OS_TENANT_NAME: 'new' })).toEqual([undefined, undefined, 'old', 'old']);
+    expect(of({ OS_PROJECT_DOMAIN_NAME: 'new' })).toEqual(['old', 'old', 'old', undefined]);
+    expect(of({ OS_USER_DOMAIN_NAME: 'new' })).toEqual(['old', 'old', undefined, undefined]);
+  });
+
   it("have distribution's version 0 of the login guessed", () => {
     expect(read({ REGISTRY_STORAGE_SWIFT_AUTHVERSION: '0' }).settings.osAuthVersion).toBeUndefined();
   });

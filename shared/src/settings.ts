@@ -15,6 +15,8 @@ import { httpAddress, swiftTable } from './swift-settings.js';
  */
 export interface Setting<T> {
   variables: readonly [string, ...string[]];
+  /** Variables of OpenStack that give the same in another way: beside one of them those of distribution do not count. */
+  otherwise?: readonly string[];
   schema: z.ZodType<T, string | undefined>;
   /** Used when no variable is set. A function when it follows from other settings or from the machine. */
   fallback?: string | (() => string);
@@ -281,9 +283,11 @@ export function readSettings<S extends Record<string, Setting<unknown>>>(
 ): { settings: Values<S>; sources: SettingSource[] } {
   const settings: Record<string, unknown> = {};
   const sources: SettingSource[] = [];
+  const isSet = (variable: string): boolean => (environment[variable] ?? '') !== '';
   for (const [name, setting] of Object.entries(table)) {
-    const { variables, schema, secret } = setting;
-    const variable = variablesOf(setting).find((candidate) => (environment[candidate] ?? '') !== '');
+    const { variables, otherwise, schema, secret } = setting;
+    const isLeftOver = (alias: string): boolean => otherwise?.some(isSet) === true && alias.startsWith('REGISTRY_');
+    const variable = variablesOf(setting).find((candidate) => isSet(candidate) && !isLeftOver(candidate));
     const raw = variable === undefined ? defaultOf(setting) : valueOf(variable, setting, environment);
     const result = schema.safeParse(raw);
     if (!result.success)

@@ -19,6 +19,10 @@ const yesOrNo = z
   .transform((word) => truths.includes(word))
   .describe('`true` or `false`');
 
+const projects = ['OS_PROJECT_NAME', 'OS_PROJECT_ID', 'OS_TENANT_NAME', 'OS_TENANT_ID'];
+const userDomains = ['OS_USER_DOMAIN_NAME', 'OS_USER_DOMAIN_ID'];
+const domains = ['OS_PROJECT_DOMAIN_NAME', 'OS_PROJECT_DOMAIN_ID', ...userDomains];
+
 /**
  * Where Swift is and who we are there: the variables of the OpenStack clients, then those of distribution.
  * https://docs.openstack.org/python-openstackclient/latest/cli/man/openstack.html#environment-variables
@@ -73,36 +77,43 @@ export const swiftTable = {
   },
   osProjectName: {
     variables: ['OS_PROJECT_NAME', 'OS_TENANT_NAME', 'REGISTRY_STORAGE_SWIFT_TENANT'],
+    otherwise: projects,
     schema: text,
     description: 'Swift: the project',
   },
   osProjectId: {
     variables: ['OS_PROJECT_ID', 'OS_TENANT_ID', 'REGISTRY_STORAGE_SWIFT_TENANTID'],
+    otherwise: projects,
     schema: text,
     description: 'Swift: the project by its id',
   },
   osUserDomainName: {
     variables: ['OS_USER_DOMAIN_NAME', 'REGISTRY_STORAGE_SWIFT_DOMAIN'],
+    otherwise: userDomains,
     schema: text,
     description: 'Swift: the domain of the user; `Default` when neither name nor id is set',
   },
   osUserDomainId: {
     variables: ['OS_USER_DOMAIN_ID', 'REGISTRY_STORAGE_SWIFT_DOMAINID'],
+    otherwise: userDomains,
     schema: text,
     description: 'Swift: the same by its id',
   },
   osProjectDomainName: {
     variables: ['OS_PROJECT_DOMAIN_NAME', 'REGISTRY_STORAGE_SWIFT_TENANTDOMAIN', 'REGISTRY_STORAGE_SWIFT_DOMAIN'],
+    otherwise: domains,
     schema: text,
     description: 'Swift: the domain of the project; that of the user when unset',
   },
   osProjectDomainId: {
     variables: ['OS_PROJECT_DOMAIN_ID', 'REGISTRY_STORAGE_SWIFT_TENANTDOMAINID', 'REGISTRY_STORAGE_SWIFT_DOMAINID'],
+    otherwise: domains,
     schema: text,
     description: 'Swift: the same by its id',
   },
   osTrustId: {
     variables: ['OS_TRUST_ID', 'REGISTRY_STORAGE_SWIFT_TRUSTID'],
+    otherwise: projects,
     schema: text,
     description: 'Swift: a trust of Keystone by its id, instead of a project',
   },

@@ -50,8 +50,8 @@ const answerV3 = z.object({
 
 /** Version 3 of Keystone. https://docs.openstack.org/api-ref/identity/v3/#authentication-and-token-management */
 export function loginV3(authUrl: string, who: PasswordV3 | ApplicationCredentialV3, place: Place): Login {
-  const base = trimmed(authUrl);
-  const url = `${/\/v3$/.test(base) ? base : `${base}/v3`}/auth/tokens`;
+  // Some clouds give the address of version 2 alone.
+  const url = `${trimmed(authUrl).replace(/\/v(2\.0|3)$/, '')}/v3/auth/tokens`;
   const body = JSON.stringify({ auth: 'secret' in who ? withCredential(who) : withPassword(who) });
   return async (dispatcher, signal) => {
     const headers = { 'content-type': 'application/json', accept: 'application/json' };

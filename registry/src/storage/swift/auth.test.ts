@@ -121,6 +121,16 @@ describe('a login', () => {
     ]);
   });
 
+  it.each(['', '/', '/v3', '/v3/', '/v2.0', '/v2.0/'])(
+    'of version 3 takes an address that ends with "%s"',
+    async (end) => {
+      const { address, seen } = await server(v3);
+      const who = { credential: { id: 'c' }, secret: 's', user: {}, userDomain: {} };
+      await loginV3(`${address}/identity${end}`, who, { interface: 'public' })(dispatcher, signal);
+      expect(seen[0]?.url).toBe('/identity/v3/auth/tokens');
+    },
+  );
+
   it.each([
     ['2', (server: string) => loginV2(server, { username: 'u', password: 'p' }, { interface: 'public' })],
     [

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -245,5 +247,46 @@ describe('the Swift client', () => {
     const call = client.send(get, controller.signal);
     controller.abort(new Error('gone'));
     await expect(call).rejects.toThrow('gone');
+  });
+
+  /** A server that begins its answers with `start` and never ends one, and a client that gives up after `timeout`. */
+  const openSilent = async ({ start, timeout }: { start?: string; timeout?: number }) => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1').on('connection', (socket) => {
+      socket.once('data', () => start !== undefined && socket.write(start));
+    });
+    await once(server, 'listening');
+    const storageUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/a`;
+    const login = () => Promise.resolve({ token: 't', storageUrl, expires: undefined });
+    const given = timeout === undefined ? {} : { timeout };
+    const client = new SwiftClient({ login, container: 'c', retries: 1, pause: 1, ...given });
+    ends.push(
+      () => client.close(),
+      () => server.close(),
+    );
+    return { client, server };
+  };
+
+  it('asks once more when no answer begins in time, and then gives up', async () => {
+    const { client, server } = await openSilent({ timeout: 200 });
+    let asked = 0;
+    server.on('connection', () => (asked += 1));
+    await expect(client.send(get, signal)).rejects.toThrow(StorageUnavailable);
+    expect(asked).toBe(2);
+  });
+
+  it('gives up an answer that does not go on', async () => {
+    const { client } = await openSilent({ start: 'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun', timeout: 200 });
+    await expect(client.call(get, signal).then(({ body }) => text(body))).rejects.toThrow('Body Timeout');
+  });
+
+  it('closes the connection of a request that nobody waits for any more', async () => {
+    const { client, server } = await openSilent({});
+    const controller = new AbortController();
+    const call = client.send({ ...get, streams: true }, controller.signal);
+    const [socket] = (await once(server, 'connection')) as [Socket];
+    await once(socket, 'data');
+    controller.abort(new Error('gone'));
+    await Promise.all([once(socket, 'close'), expect(call).rejects.toThrow('gone')]);
   });
 });

@@ -7,7 +7,7 @@ import { Intake } from '../intake.js';
 import { dynamicSegments, openObject, staticSegments } from './large-object.js';
 import { listNames, namesBelow } from './listing.js';
 import { Names } from './names.js';
-import { getWhole, head, putSmall, putStream, remove, removeAll } from './objects.js';
+import { getWhole, inspect, putSmall, putStream, remove, removeAll } from './objects.js';
 import { temporaryUrl } from './temp-url.js';
 import { SwiftUploads, smallSize } from './uploads.js';
 
@@ -58,7 +58,7 @@ export class SwiftDriver implements StorageDriver {
 
   stat(path: string, signal: AbortSignal): Promise<ObjectInfo> {
     return named(path, async () => {
-      const { size, dynamic } = await head(this.client, this.#names.object(path), signal);
+      const { size, dynamic } = await inspect(this.client, this.#names.object(path), signal);
       return { size: dynamic === '' ? size : (await dynamicSegments(this.client, dynamic, signal)).size };
     });
   }
@@ -78,7 +78,7 @@ export class SwiftDriver implements StorageDriver {
     return named(path, async () => {
       if (this.urlKey === undefined) return undefined;
       const name = this.#names.object(path);
-      const { slow } = await head(this.client, name, signal);
+      const { slow } = await inspect(this.client, name, signal);
       return slow ? undefined : temporaryUrl(await this.client.address(name, signal), this.urlKey, Date.now());
     });
   }
@@ -186,7 +186,7 @@ export class SwiftDriver implements StorageDriver {
 
   /** Removes an object and the segments that it consists of. @throws PathNotFound */
   async #deleteObject(name: string, signal: AbortSignal): Promise<void> {
-    const { dynamic, static: isStatic } = await head(this.client, name, signal, true);
+    const { dynamic, static: isStatic } = await inspect(this.client, name, signal, true);
     const parts = dynamic === '' ? undefined : await dynamicSegments(this.client, dynamic, signal);
     const marks = isStatic ? this.#uploads.committedMarks(await staticSegments(this.client, name, signal)) : [];
     await remove(this.client, name, signal, { segments: isStatic });

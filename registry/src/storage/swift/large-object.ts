@@ -87,7 +87,7 @@ interface Segments {
 
 /** The segments of a dynamic large object. @throws StorageUnavailable for a hole */
 export async function dynamicSegments(client: SwiftClient, manifest: string, signal: AbortSignal): Promise<Segments> {
-  const path = decodeURIComponent(manifest).replace(/^\/+/, '');
+  const path = unquoted(manifest).replace(/^\/+/, '');
   const slash = path.indexOf('/');
   const container = path.slice(0, slash);
   const prefix = path.slice(slash + 1);
@@ -98,6 +98,15 @@ export async function dynamicSegments(client: SwiftClient, manifest: string, sig
   const hole = numbers.findIndex((number, index) => number !== undefined && Number(number) !== index + 1);
   if (hole >= 0) throw new StorageUnavailable(`segment ${hole + 1} of ${container}/${prefix} is missing`);
   return { container, segments, size: sizeOf(segments) };
+}
+
+/**
+ * What Swift reads in an X-Object-Manifest, whose bytes came as a character each: `%` with two digits is one of them, any
+ * other stands for itself, as distribution writes its prefix as it is.
+ */
+function unquoted(manifest: string): string {
+  const bytes = manifest.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  return Buffer.from(bytes, 'latin1').toString();
 }
 
 /** The names in our container of what a static large object consists of, at whatever depth; none for any other object. */

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import { Intake } from '../intake.js';
+import { pieces } from '../testing/driver-contract.js';
 import { SwiftClient } from './client.js';
-import { getSmall, getWhole, head, remove } from './objects.js';
+import { exists, getSmall, getWhole, inspect, putStream, remove } from './objects.js';
 import { serve, type Reply } from '../testing/serve.js';
 
 const signal = new AbortController().signal;
 
-describe('an object that is read whole, or removed', () => {
+describe('an object that is written, read whole, or removed', () => {
   const ends: (() => unknown)[] = [];
   afterEach(async () => {
     for (const end of ends.splice(0)) await end();
@@ -28,13 +30,15 @@ describe('an object that is read whole, or removed', () => {
   it('is asked for in its newest version', async () => {
     const { client, seen } = await open(reply('content'));
     expect((await getWhole(client, 'name', signal)).toString()).toBe('content');
-    expect(seen[0]).toMatchObject({ url: '/v1/AUTH_a/c/name', headers: { 'x-newest': 'true' } });
+    expect(await exists(client, 'name', signal)).toBe(true);
+    const newest = { url: '/v1/AUTH_a/c/name', headers: { 'x-newest': 'true' } };
+    expect(seen).toMatchObject([newest, newest]);
   });
 
   it('is not taken for an empty one when something on the way took its length', async () => {
     const { client } = await open({ status: 200, headers: { 'transfer-encoding': 'chunked' }, body: 'content' });
     await expect(getWhole(client, 'name', signal)).rejects.toThrow(StorageUnavailable);
-    await expect(head(client, 'name', signal)).rejects.toThrow('without its length');
+    await expect(inspect(client, 'name', signal)).rejects.toThrow('without its length');
   });
 
   it('is read again when it came damaged', async () => {
@@ -68,5 +72,30 @@ describe('an object that is read whole, or removed', () => {
       const { client } = await open(...replies);
       expect([await remove(client, 'name', signal), replies]).toEqual([there, replies]);
     }
+  });
+
+  it('is removed again when Swift says that it has other bytes than were sent', async () => {
+    const { client, seen } = await open({ status: 201, headers: { etag: 'another' } }, { status: 204 });
+    const stream = { head: Buffer.from('con'), intake: new Intake(pieces('tent'), signal), most: 100 };
+    const written = putStream(client, 'name', stream, () => undefined, signal);
+    await expect(written).rejects.toThrow('arrived damaged');
+    expect(seen.map(({ method, body }) => [method, body])).toEqual([
+      ['PUT', 'content'],
+      ['DELETE', ''],
+    ]);
+  });
+
+  it('was not removed whole when Swift says so in the text of an answer of 200', async () => {
+    const said = (status: string): Reply => ({ status: 200, body: JSON.stringify({ 'Response Status': status }) });
+    for (const [status, there] of [
+      ['200 OK', true],
+      ['404 Not Found', false],
+    ] as const) {
+      const { client } = await open(said(status));
+      expect(await remove(client, 'name', signal, { segments: true })).toBe(there);
+    }
+    const { client, seen } = await open(said('502 Bad Gateway'));
+    await expect(remove(client, 'name', signal, { segments: true })).rejects.toThrow('was not removed whole');
+    expect(seen[0]?.url).toBe('/v1/AUTH_a/c/name?multipart-manifest=delete');
   });
 });

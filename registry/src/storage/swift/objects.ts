@@ -137,7 +137,7 @@ export async function removeAll(
 }
 
 /** What is known of an object: its size, which kind it is, whether Swift reads it slowly, and when it was written, to the second. @throws PathNotFound */
-export async function head(
+export async function inspect(
   client: SwiftClient,
   name: string,
   signal: AbortSignal,

@@ -13,11 +13,15 @@ import { serve, type Reply, type Seen } from '../testing/serve.js';
 
 const account = { OS_CONTAINER: 'docker', OS_USERNAME: 'me', OS_PASSWORD: 'secret', WHARFIE_STORAGE: 'swift' };
 
-async function opening(environment: Record<string, string>, answer: (seen: Seen, address: string) => Reply) {
+async function opening(
+  environment: Record<string, string>,
+  answer: (seen: Seen, address: string) => Reply | Promise<Reply>,
+  limit?: number,
+) {
   const { address, close } = await serve(answer);
   onTestFinished(close);
   const url = (environment['OS_AUTH_URL'] ?? '').replace('ADDRESS', address);
-  return openSwift(registrySettings({ ...account, ...environment, OS_AUTH_URL: url }));
+  return openSwift(registrySettings({ ...account, ...environment, OS_AUTH_URL: url }), limit);
 }
 
 it('names the address when https is asked of a port that speaks http, at once and in one line', async () => {
@@ -138,4 +142,23 @@ it.each([429, 503])('says of a %i that it may pass, by whomever it is given', as
     method === 'HEAD' ? { status, headers: later } : loggedIn(`${at}/v1/a`),
   );
   await expect(away).rejects.toThrow(said('HEAD docker'));
+});
+
+it.each([
+  ['OS_INTERFACE', v3],
+  ['OS_AUTH_URL', v1],
+])('names %s, and the address that the login gives, when Swift does not answer in time', async (variable, how) => {
+  const hanging = opening(
+    how,
+    ({ method }, at) => (method === 'HEAD' ? new Promise(() => undefined) : loggedIn(`${at}/v1/a`)),
+    300,
+  );
+  const said = `^${variable}: the start got no answer: Swift took longer than 0.3 seconds; the .* gives http://127.*/v1/a`;
+  await expect(hanging).rejects.toThrow(new RegExp(said));
+});
+
+it('asks whoever is refused by version 1 for nothing that it does not know', async () => {
+  const said = /^OS_PASSWORD: .* was answered 401; check it, and OS_USERNAME, which is account:user$/;
+  await expect(opening(v1, () => ({ status: 401 }))).rejects.toThrow(said);
+  await expect(opening(v3, () => ({ status: 401 }))).rejects.toThrow(/^OS_PASSWORD: .*OS_PROJECT_NAME/);
 });

@@ -20,9 +20,10 @@ const usual = { maxFileSize: 5 * 1024 ** 3, manifestEntries: 1000 };
  * The driver for the container that the settings name, which is made when missing. Writes and removes an object, so that
  * missing rights show at once; rights on the container are enough when it exists. One that is full can be opened: what is
  * there can be pulled, and deleted.
+ * @param limit milliseconds that all this may take
  * @throws SettingsError that names the variable, with what Swift said
  */
-export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver> {
+export async function openSwift(settings: RegistrySettings, limit = 30_000): Promise<SwiftDriver> {
   const container = required('OS_CONTAINER', settings.osContainer, 'the container for the images');
   const login = loginOf(settings);
   let storageUrl: string | undefined;
@@ -37,7 +38,7 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
     ca: await certificates(settings.osCacert),
     insecure: settings.osInsecure,
   });
-  const { signal } = new AbortController();
+  const signal = AbortSignal.timeout(limit);
   try {
     await openContainer(client, settings, signal);
     const info = (await client.info(signal)) as Info | undefined;
@@ -51,7 +52,9 @@ export async function openSwift(settings: RegistrySettings): Promise<SwiftDriver
     return new SwiftDriver(client, settings.storagePrefix, limits(info), key);
   } catch (error) {
     await client.close();
-    throw error instanceof SettingsError ? error : asSettingsError(error as Error, settings, storageUrl);
+    if (error instanceof SettingsError) throw error;
+    const late = new SwiftUnreachable('the start', new Error(`Swift took longer than ${limit / 1000} seconds`));
+    throw asSettingsError(signal.aborted ? late : (error as Error), settings, storageUrl);
   }
 }
 
@@ -191,7 +194,8 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
   const passes = status >= 500 || passing.has(status);
   const flaw = cause instanceof SwiftUnreachable ? cause.flaw : undefined;
   const swift = storageUrl !== undefined && (status > 0 || cause instanceof SwiftUnreachable);
-  const listed = swift && versionOf(osAuthUrl, settings) !== 1;
+  const version = versionOf(osAuthUrl, settings);
+  const listed = swift && version !== 1;
   // Keystone says so of an id or a name that it does not know.
   const lost = status === 404 && credential;
   const credentialName = settings.osApplicationCredentialId
@@ -207,6 +211,7 @@ function asSettingsError(error: Error, settings: RegistrySettings, storageUrl: s
     [status === 401 && credential, 'OS_APPLICATION_CREDENTIAL_SECRET', 'check the credential and its secret'],
     [lost, credentialName, 'check it, and whose it is'],
     [status === 401 && trust, 'OS_PASSWORD', 'check it, OS_USERNAME with its domain, and OS_TRUST_ID'],
+    [status === 401 && version === 1, 'OS_PASSWORD', 'check it, and OS_USERNAME, which is account:user'],
     [status === 401, 'OS_PASSWORD', 'check it, OS_USERNAME, OS_PROJECT_NAME, and the domains of both'],
     [status === 403 && trust, 'OS_TRUST_ID', 'check it, and whom it was given to'],
     [flaw === 'another name', 'OS_AUTH_URL', 'use a name or address that the certificate is for'],

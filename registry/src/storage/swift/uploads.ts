@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { purgeEach } from '../purge-each.js';
 import type { ByteSource, Part } from '../storage-driver.js';
-import { InvalidOffset, PathNotFound, StorageUnavailable, missingAs } from '../storage-driver.js';
+import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, missingAs } from '../storage-driver.js';
 import { copySegment, putManifest } from './assemble.js';
 import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
@@ -12,7 +12,7 @@ import type { Segment } from './listing.js';
 import { listAll, namesBelow } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
-import { allExist, exists, getSmall, head, putSmall, putStream, remove, removeAll } from './objects.js';
+import { allExist, exists, getSmall, inspect, putSmall, putStream, remove, removeAll } from './objects.js';
 import { appendHeader, registersOf, type Step } from './registers.js';
 
 interface State {
@@ -203,15 +203,16 @@ export class SwiftUploads {
    * @param large only as an object that has segments
    */
   async isThere(name: string, size: number, signal: AbortSignal, large = false): Promise<boolean> {
-    const found = await head(this.client, name, signal, true).catch(missingAs(undefined));
+    const found = await inspect(this.client, name, signal, true).catch(missingAs(undefined));
     if (found?.size !== size || (large && !found.static && found.dynamic === '')) return false;
     return !found.static || allExist(this.client, await staticSegments(this.client, name, signal), signal);
   }
 
   /** @throws PathNotFound */
   async cancel(upload: string, signal: AbortSignal): Promise<void> {
-    const state = await this.state(upload, {}, signal);
-    if (state.mine && state.size === 0) await this.#forget(upload, signal);
+    // Where there is no room for an election, a listing alone says what else there is.
+    const state = await this.state(upload, {}, signal).catch(fullAs(undefined));
+    if (state?.mine && state.size === 0) await this.#forget(upload, signal);
     else await this.#end(upload, state, signal);
   }
 
@@ -238,8 +239,11 @@ export class SwiftUploads {
    */
   async #end(upload: string, state: State | undefined, signal: AbortSignal, before = -Infinity): Promise<void> {
     const ended = this.names.register(upload, 'ended');
-    // By this mark the purge finds what is left when this process dies before the end.
-    await putSmall(this.client, ended, Buffer.from(new Date().toISOString()), signal);
+    // By this mark the purge finds what is left when this fails half-way. A quota that is used up has no room for it, and
+    // only removing makes room: then what is left costs space for good, where no mark of an election tells of it. A full
+    // disk is another matter: Swift answers 503, as to any trouble, and leaves that disk out for a minute, for deletions
+    // too. To go on would take `begun` away, by which the purge finds it all later, and most likely nothing else.
+    await putSmall(this.client, ended, Buffer.from(new Date().toISOString()), signal).catch(fullAs(undefined));
     await this.#forget(upload, signal);
     const used = await this.#used(upload, before, signal);
     if (!used) return;
@@ -278,7 +282,7 @@ export class SwiftUploads {
     const segments = await staticSegments(this.client, this.names.object(path.toString()), signal);
     const own = segments.filter((name) => name.startsWith(this.names.segments(upload)));
     if (own.length > 0) return new Set([mark, ...own]);
-    return (await head(this.client, mark, signal, true)).modified < before ? new Set() : undefined;
+    return (await inspect(this.client, mark, signal, true)).modified < before ? new Set() : undefined;
   }
 
   /** What says that uploads became the large object of these segments: goes with them. */
@@ -372,6 +376,14 @@ export class SwiftUploads {
 
 function after(state: State, segment: Segment): State {
   return { size: state.size + segment.size, segments: [...state.segments, segment] };
+}
+
+/** Takes a StorageFull for this answer: for a `catch`. */
+function fullAs<T>(answer: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof StorageFull) return answer;
+    throw error;
+  };
 }
 
 function nameList(segments: readonly Segment[]): string[] {
