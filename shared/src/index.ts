@@ -28,6 +28,8 @@ export * from './request-metrics.js';
 export * from './routes.js';
 export * from './seal.js';
 export * from './secret.js';
+export * from './read-settings.js';
+export type { Environment, Setting, SettingSource } from './setting.js';
 export * from './settings.js';
 export * from './settings-error.js';
 export * from './stop-on-signals.js';

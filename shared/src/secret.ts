@@ -3,7 +3,7 @@ import { link, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeFolder } from './make-folder.js';
 import { reasonOf } from './reason-of.js';
-import type { SettingSource } from './settings.js';
+import type { SettingSource } from './setting.js';
 import { SettingsError } from './settings-error.js';
 
 /** Shortest secret accepted, in bytes: what HMAC-SHA256 can use. */

@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readSettings, settingsTable } from './settings.js';
+import { readSettings } from './read-settings.js';
+import { settingsTable } from './settings.js';
 import { SettingsError } from './settings-error.js';
 
 const read = (environment: Record<string, string>) => readSettings(settingsTable(environment), environment);

@@ -1,96 +1,21 @@
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
 import { z } from 'zod';
-import { AddressList } from './address-list.js';
-import { formatListenAddress, parseListenAddress } from './listen-address.js';
 import { leastCost, mostCost } from './password-cost.js';
-import { reasonOf } from './reason-of.js';
-import { SettingsError } from './settings-error.js';
-import { httpAddress, swiftTable } from './swift-settings.js';
-
-/**
- * One setting: the variables that give it (the first wins), its default, and what it is for. What is secret may also come in
- * a file, which the variable with `_FILE` appended to its name gives.
- */
-export interface Setting<T> {
-  variables: readonly [string, ...string[]];
-  /** Variables of OpenStack that give the same in another way: beside one of them those of distribution do not count. */
-  otherwise?: readonly string[];
-  schema: z.ZodType<T, string | undefined>;
-  /** Used when no variable is set. A function when it follows from other settings or from the machine. */
-  fallback?: string | (() => string);
-  secret?: true;
-  /** What it is for. The values that it takes are in the schema's own description. */
-  description: string;
-}
-
-/** Where a value came from, for the log: a variable's name or `default`. */
-export interface SettingSource {
-  setting: string;
-  value: string;
-  source: string;
-}
-
-export type Environment = Readonly<Record<string, string | undefined>>;
-type Values<S extends Record<string, Setting<unknown>>> = { [K in keyof S]: z.output<S[K]['schema']> };
-
-/** Text that `parse` understands; `expected` is what a refusal asks for. */
-const parsed = <T>(parse: (text: string) => T | undefined, expected: string) =>
-  z.string().transform((text, context): T => {
-    const value = parse(text);
-    if (value !== undefined) return value;
-    context.issues.push({ code: 'custom', message: `must be ${expected}, not "${text}"`, input: text });
-    return z.NEVER;
-  });
-const listenAddress = parsed(parseListenAddress, 'HOST:PORT or unix:PATH').describe('`HOST:PORT` or `unix:PATH`');
-const addressList = z
-  .string()
-  .transform((text, context): AddressList => {
-    try {
-      return AddressList.parse(text);
-    } catch (error) {
-      context.issues.push({ code: 'custom', message: (error as Error).message, input: text });
-      return z.NEVER;
-    }
-  })
-  .optional()
-  .describe('like `192.0.2.7, 10.0.0.0/8`; `unix` for a Unix socket');
-/** As compose files write it: where there is no host, every one. Clients are told to use it. */
-const publishedAddress = parsed((text) => {
-  const address = parseListenAddress(/^\d+$/.test(text) ? `:${text}` : text);
-  if (!address || address.path !== undefined) return undefined;
-  return URL.canParse(`http://${formatListenAddress(address)}`) ? address : undefined;
-}, 'PORT or HOST:PORT')
-  .optional()
-  .describe('`PORT` or `HOST:PORT`');
-const path = z.string().transform((text) => resolve(text));
-const optionalPath = path.optional();
-const oneOf = <const T extends readonly [string, ...string[]]>(...words: T) =>
-  z
-    .enum(words, { error: (issue) => `must be ${words.join(' or ')}, not "${String(issue.input)}"` })
-    .describe(words.map((word) => `\`${word}\``).join(', '));
-const range = (least: number, most: number) => `${least} to ${most}`;
-const wholeNumber = (least: number, most: number) =>
-  parsed(
-    (text) => {
-      const number = Number(text);
-      return /^\d+$/.test(text) && number >= least && number <= most ? number : undefined;
-    },
-    `a whole number from ${range(least, most)}`,
-  ).describe(range(least, most));
-
-const units = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
-/** A length of time as distribution writes it, in milliseconds. */
-const duration = parsed((text) => {
-  const [, number, unit] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? [];
-  return number === undefined ? undefined : Number(number) * units[unit as keyof typeof units] * 1000;
-}, 'a time like 168h, 7d, 30m or 10s').describe('`10s`, `30m`, `168h`, `7d` and so on');
-
-/** For a timer: Node's take at most 2^31 - 1 ms, and fire at once when given more. */
-const timerDuration = duration
-  .refine((milliseconds) => milliseconds <= 24 * units.d * 1000, 'must be at most 24d')
-  .describe('`10s`, `30m`, `2h` and so on, at most `24d`');
+import type { Environment, Setting } from './setting.js';
+import {
+  addressList,
+  duration,
+  httpAddress,
+  listenAddress,
+  oneOf,
+  optionalPath,
+  path,
+  publishedAddress,
+  range,
+  timerDuration,
+  wholeNumber,
+} from './setting.js';
+import { swiftTable } from './swift-settings.js';
 
 const dataFolder = (environment: Environment): string => environment['WHARFIE_DATA'] || './data';
 
@@ -265,60 +190,4 @@ export function settingsTable(environment: Environment) {
     },
     tlsKey: { variables: ['WHARFIE_TLS_KEY'], schema: optionalPath, description: 'PEM file of its key' },
   } satisfies Record<string, Setting<unknown>>;
-}
-
-/** Every variable that can give the setting. */
-export function variablesOf({ variables, secret }: Setting<unknown>): string[] {
-  return secret ? variables.flatMap((name) => [name, `${name}_FILE`]) : [...variables];
-}
-
-/**
- * The values of `table` in `environment`, and where each came from. An empty variable counts as unset, as compose files
- * write it.
- * @throws SettingsError for the first value that is wrong
- */
-export function readSettings<S extends Record<string, Setting<unknown>>>(
-  table: S,
-  environment: Environment,
-): { settings: Values<S>; sources: SettingSource[] } {
-  const settings: Record<string, unknown> = {};
-  const sources: SettingSource[] = [];
-  const isSet = (variable: string): boolean => (environment[variable] ?? '') !== '';
-  for (const [name, setting] of Object.entries(table)) {
-    const { variables, otherwise, schema, secret } = setting;
-    const isLeftOver = (alias: string): boolean => otherwise?.some(isSet) === true && alias.startsWith('REGISTRY_');
-    const variable = variablesOf(setting).find((candidate) => isSet(candidate) && !isLeftOver(candidate));
-    const raw = variable === undefined ? defaultOf(setting) : valueOf(variable, setting, environment);
-    const result = schema.safeParse(raw);
-    if (!result.success)
-      throw new SettingsError(variable ?? variables[0], result.error.issues[0]?.message ?? 'is not valid');
-    settings[name] = result.data;
-    if (raw !== undefined)
-      sources.push({ setting: variables[0], value: secret ? '***' : raw, source: variable ?? 'default' });
-  }
-  return { settings: settings as Values<S>, sources };
-}
-
-function defaultOf({ fallback }: Setting<unknown>): string | undefined {
-  return typeof fallback === 'function' ? fallback() : fallback;
-}
-
-/** @throws SettingsError when the variable names a file that cannot be read, or holds nothing */
-function valueOf(variable: string, { variables }: Setting<unknown>, environment: Environment): string | undefined {
-  const value = environment[variable];
-  if (variables.includes(variable) || value === undefined) return value;
-  const content = contentOf(variable, value);
-  if (content === '') throw new SettingsError(variable, `${value} is empty`);
-  return content;
-}
-
-function contentOf(variable: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8').replace(/^\uFEFF|\r?\n$/g, '');
-  } catch (error) {
-    throw new SettingsError(
-      variable,
-      `${file} cannot be read (${reasonOf(error)}): name a file that this user may read`,
-    );
-  }
 }

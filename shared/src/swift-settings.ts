@@ -1,23 +1,12 @@
 import { z } from 'zod';
-import type { Setting } from './settings.js';
+import type { Setting } from './setting.js';
+import { httpAddress, yesOrNo } from './setting.js';
 
 const text = z.string().optional();
-/** A password in it would be shown wherever the address is. */
-export const httpAddress = z
-  .url({ protocol: /^https?$/, error: 'must be an http or https address' })
-  .regex(/^\w+:\/\/[^/?#@]*([/?#]|$)/, 'must be without a user and a password');
 /** URLs fold `.` and `..`, which would lead out of the container. */
 const noDots = /^(?!(.*\/)?\.{1,2}(\/|$))/;
 const mustNotBeDots = 'must be without a part that is `.` or `..`';
 const interfaces = ['public', 'internal', 'admin'] as const;
-const falsehoods = ['0', 'false', 'no', 'off'];
-const truths = ['1', 'true', 'yes', 'on'];
-const yesOrNo = z
-  .string()
-  .toLowerCase()
-  .pipe(z.enum([...truths, ...falsehoods], { error: 'must be true or false' }))
-  .transform((word) => truths.includes(word))
-  .describe('`true` or `false`');
 
 const projects = ['OS_PROJECT_NAME', 'OS_PROJECT_ID', 'OS_TENANT_NAME', 'OS_TENANT_ID'];
 const userDomains = ['OS_USER_DOMAIN_NAME', 'OS_USER_DOMAIN_ID'];

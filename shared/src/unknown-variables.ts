@@ -1,4 +1,4 @@
-import type { Environment } from './settings.js';
+import type { Environment } from './setting.js';
 
 /** A `WHARFIE_` variable that no service reads, and the name that was probably meant. */
 export interface UnknownVariable {
