@@ -8,6 +8,7 @@ import { delimiter, join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { memoryOf, processorTimeOf } from '../harness/processes.mjs';
+import { median, shown } from './numbers.mjs';
 import { plot } from './plot.mjs';
 
 /** @typedef {import('./connection.mjs').Target} Target */
@@ -306,20 +307,7 @@ function ratio({ values }, first, rival) {
 }
 
 /** @param {number[]} values */
-export function median(values) {
-  const sorted = [...values].sort((one, two) => one - two);
-  const [low = NaN, high = NaN] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
-  return (low + high) / 2;
-}
-
-/** @param {number[]} values */
 function spread(values) {
   const range = values.length > 1 ? ` (${shown(Math.min(...values))}–${shown(Math.max(...values))})` : '';
   return `${shown(median(values))}${range}`;
-}
-
-/** Three digits say enough. @param {number} value */
-export function shown(value) {
-  if (value >= 100) return value.toFixed(0);
-  return value.toFixed(value >= 10 ? 1 : 2);
 }

@@ -1,5 +1,5 @@
 // A bar chart of one measure, as SVG: a bar to the median of each side, and a line from its lowest to its highest value.
-import { median, shown } from './bench.mjs';
+import { median, shown } from './numbers.mjs';
 
 const [width, left, right, row, top] = [720, 230, 130, 30, 36];
 const colours = ['#1f6feb', '#8b949e', '#bf8700', '#6e7781'];
