@@ -219,6 +219,28 @@ describe('what others did to the storage', () => {
     expect(await (await call('GET', '/v2/_catalog')).json()).toEqual({ repositories: ['a'] });
   });
 
+  it('all tags of a folder that changes all the time are listed by one call, also to delete a manifest', async () => {
+    let calls = 0;
+    const storage = new (class extends Eventful {
+      override list(...call: Parameters<MemoryDriver['list']>): Promise<string[]> {
+        if (call[0] === tagsPath('a')) calls += 1;
+        return super.list(...call);
+      }
+    })();
+    const { call } = await start(storage);
+    const body = await imageManifest(call, 'a');
+    await putManifest(call, 'a', 'latest', body);
+    const tags = Array.from({ length: 2500 }, (_, index) => `t${index}`);
+    await storage.putAll(
+      tags.flatMap((tag) => tagLinks('a', tag, sha256(tag))),
+      signal,
+    );
+    const listed = (await (await call('GET', '/v2/a/tags/list')).json()) as { tags: string[] };
+    expect([listed.tags.length, calls]).toEqual([2501, 1]);
+    expect((await call('DELETE', `/v2/a/manifests/${sha256(body)}`)).status).toBe(202);
+    expect(calls).toBe(2);
+  });
+
   it('an entry of a referrer that is damaged is read from its manifest', async () => {
     const { storage, call } = await start();
     const subject = { mediaType: mediaTypes.ociManifest, digest: sha256('a subject'), size: 3 };

@@ -116,7 +116,7 @@ export class Manifests {
       .delete(revisionPath(repository, digest), own, [revisionLinkPath(repository, digest)])
       .then(() => true, missingAs(false));
     const isBack = () => this.#isLinked(repository, digest, own);
-    await mapLimited(this.tags.all(repository, '', 1000, own), async (tag) => {
+    await mapLimited(this.tags.all(repository, '', Infinity, own), async (tag) => {
       if (await this.tags.deleteFrom(repository, tag, digest, isBack, own)) deleted = true;
     });
     if (!deleted) throw unknown(repository, reference);

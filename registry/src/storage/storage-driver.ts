@@ -78,9 +78,9 @@ export interface StorageDriver {
   write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal, length?: number): Promise<void>;
 
   /**
-   * The names directly below a directory, those after `after`, in byte order, at most `limit`. A page costs a page. An
-   * empty list when there is no such directory. A listing may lag behind on some storages: nothing's correctness may rest
-   * on it.
+   * The names directly below a directory, those after `after`, in byte order, at most `limit`, which may be Infinity. A
+   * page costs a page, unless the directory has just changed. An empty list when there is no such directory. A listing may
+   * lag behind on some storages: nothing's correctness may rest on it.
    */
   list(directory: string, after: string, limit: number, signal: AbortSignal): Promise<string[]>;
 

@@ -157,7 +157,8 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
       const names = ['1', '1-0', '1.0', '1.0.0', '10', 'A', 'Z', '_x', 'a', 'a-b', 'a.b', 'a0', 'ab', 'b'];
       for (const name of names.toReversed()) await driver.put(`${base}/list/${name}/link`, Buffer.from('x'), signal);
       const sorted = names.toSorted();
-      expect(await driver.list(`${base}/list`, '', 1000, signal)).toEqual(sorted);
+      for (const limit of [1000, Infinity])
+        expect(await driver.list(`${base}/list`, '', limit, signal)).toEqual(sorted);
       for (const size of [1, 2, 3, names.length - 1, names.length]) {
         const seen: string[] = [];
         for (;;) {
