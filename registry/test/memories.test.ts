@@ -65,6 +65,22 @@ describe('what one instance remembers', () => {
     expect(await (await there('GET', '/v2/a/manifests/latest')).text()).toBe(manifest);
   });
 
+  it('keeps no manifest from being deleted that is damaged in the storage', async () => {
+    const manifest = await imageManifest(here, 'a', {
+      subject: { mediaType: mediaTypes.ociManifest, digest: sha256('a subject'), size: 3 },
+    });
+    const digest = sha256(manifest);
+    await putManifest(here, 'a', 'latest', manifest);
+    await storage.put(blobPath(digest), Buffer.alloc(0), signal);
+    const statuses = [];
+    for (const method of ['GET', 'DELETE', 'GET', 'DELETE'])
+      statuses.push((await there(method, `/v2/a/manifests/${digest}`)).status);
+    expect(statuses).toEqual([503, 202, 404, 404]);
+    expect((await there('GET', '/v2/a/manifests/latest')).status).toBe(404);
+    const listed = await there('GET', `/v2/a/referrers/${sha256('a subject')}`);
+    expect(await listed.json()).toMatchObject({ manifests: [] });
+  });
+
   it('spares reads: one for a link, one more for a tag', async () => {
     const { digest, layer } = await known();
     expect(await storage.during(() => here('GET', '/v2/a/manifests/latest'))).toBe(2);
