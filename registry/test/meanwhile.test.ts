@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { mediaTypes, type Digest } from '@wharfie/shared';
 import {
@@ -6,11 +9,13 @@ import {
   referrerPath,
   repositoriesPath,
   revisionLink,
+  revisionLinkPath,
   revisionPath,
   tagLinks,
   tagPath,
   tagsPath,
 } from '../src/domain/layout.js';
+import { FilesystemDriver } from '../src/storage/filesystem.js';
 import { MemoryDriver } from '../src/storage/memory.js';
 import { StorageUnavailable } from '../src/storage/storage-driver.js';
 import { client, errorCode, imageManifest, pushBlob, putManifest, sha256, sha512, startRegistry } from './harness.js';
@@ -204,6 +209,19 @@ describe('what others did to the storage', () => {
       for (const name of [digest, stored])
         expect(await (await call('GET', `/v2/${repository}/blobs/${name}`)).text()).toBe('hello');
     }
+  });
+
+  it('the folder that distribution leaves of a manifest that it deletes is none', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'wharfie-deleted-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const registry = await startRegistry(await FilesystemDriver.open(folder));
+    onTestFinished(() => registry.close());
+    const call = client(registry, 'a');
+    const body = await imageManifest(call, 'a');
+    const path = `/v2/a/manifests/${sha256(body)}`;
+    await putManifest(call, 'a', sha256(body), body);
+    await rm(join(folder, revisionLinkPath('a', sha256(body))));
+    expect((await call('DELETE', path)).status).toBe(404);
   });
 
   it('names that are none of a repository are in no catalog, and keep nothing out of it', async () => {

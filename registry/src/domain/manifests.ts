@@ -114,10 +114,12 @@ export class Manifests {
     // To its end, also when the client leaves.
     const { signal: own } = new AbortController();
     if (subject) await this.referrers.remove(repository, subject, digest, own);
+    // distribution leaves the folder of what it deletes, which is empty then.
+    const wasLinked = await this.#isLinked(repository, digest, own);
     // Before its tags: whoever pushes them at the same moment finds it gone, and writes all anew.
     let deleted = await this.storage
       .delete(revisionPath(repository, digest), own, [revisionLinkPath(repository, digest)])
-      .then(() => true, missingAs(false));
+      .then(() => wasLinked, missingAs(false));
     const isBack = () => this.#isLinked(repository, digest, own);
     await mapLimited(this.tags.all(repository, '', Infinity, own), async (tag) => {
       if (await this.tags.deleteFrom(repository, tag, digest, isBack, own)) deleted = true;
