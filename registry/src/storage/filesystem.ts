@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { constants, createReadStream, statSync } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
+import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs';
 import { access, open, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -89,8 +90,7 @@ export class FilesystemDriver implements StorageDriver {
       signal.throwIfAborted();
       const file = this.#file(path);
       const known = this.#small.get(file);
-      // On the event loop, as what was read before is in the kernel's memory: a thread would cost ten times the call.
-      const now = known && statSync(file, { bigint: true, throwIfNoEntry: false });
+      const now = known && openedNow(file);
       if (known && now?.ctimeNs === known.changed && now.ino === known.inode) return known.content;
       const { ctimeNs: changed, ino: inode } = await stat(file, { bigint: true });
       const content = await readFile(file, { signal });
@@ -321,6 +321,19 @@ export class FilesystemDriver implements StorageDriver {
     const names = (await readdir(folder).catch(ifMissing(() => [] as string[]))).sort();
     if (atRest(info.mtimeNs)) this.#listings.set(folder, { modified: info.mtimeNs, names });
     return names;
+  }
+}
+
+/**
+ * What is under a name now. Opened, as NFS may answer a bare `stat` from what it knew up to a minute ago: two microseconds
+ * more elsewhere. On the event loop, as what was read before is in the kernel's memory: a thread would cost ten times that.
+ */
+function openedNow(file: string): BigIntStats {
+  const fd = openSync(file, 'r');
+  try {
+    return fstatSync(fd, { bigint: true });
+  } finally {
+    closeSync(fd);
   }
 }
 
