@@ -51,7 +51,7 @@ export class FilesystemDriver implements StorageDriver {
   readonly #root: string;
   readonly #temporary: string;
   readonly #uploads: string;
-  readonly #listings = new LRUCache<string, { modified: bigint; names: string[] }>({
+  readonly #listings = new LRUCache<string, { changed: bigint; names: string[] }>({
     maxSize: rememberedNames,
     sizeCalculation: ({ names }) => names.length + 1,
   });
@@ -312,14 +312,14 @@ export class FilesystemDriver implements StorageDriver {
     throw new PathNotFound(upload);
   }
 
-  /** The sorted names of a directory, remembered for as long as its time of change stays the same. */
+  /** The sorted names of a directory, remembered until it changes: its other time is set back by `rsync -a` and `tar`. */
   async #names(folder: string): Promise<string[]> {
     const info = await stat(folder, { bigint: true }).catch(ifMissing(() => undefined));
     if (!info?.isDirectory()) return [];
     const known = this.#listings.get(folder);
-    if (known?.modified === info.mtimeNs) return known.names;
+    if (known?.changed === info.ctimeNs) return known.names;
     const names = (await readdir(folder).catch(ifMissing(() => [] as string[]))).sort();
-    if (atRest(info.mtimeNs)) this.#listings.set(folder, { modified: info.mtimeNs, names });
+    if (atRest(info.ctimeNs)) this.#listings.set(folder, { changed: info.ctimeNs, names });
     return names;
   }
 }
