@@ -185,6 +185,8 @@ export class FilesystemDriver implements StorageDriver {
       const at = { upload: this.#upload(upload), offset, temporary: this.#temporary };
       return taking(source, signal, async (intake) => {
         const content = await intake.whole(shortSize);
+        // Nothing came: another writer keeps the upload.
+        if (content?.length === 0 && intake.failure) throw intake.failure.error;
         const size = content
           ? await this.#change('append', { ...at, content })
           : await this.#appendLong(at, intake.portion(Infinity));

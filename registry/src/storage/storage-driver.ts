@@ -101,7 +101,8 @@ export interface StorageDriver {
   /**
    * Appends to an upload and returns its new size. `offset`, here and in what follows, is a size that this or another
    * process has returned before. Of several writers at one offset exactly one succeeds, and their bytes
-   * never mix. When the source fails, what came before is kept and the failure passed on.
+   * never mix. When the source fails, what came before is kept and the failure passed on; when that
+   * was nothing, no other writer hears of it.
    * @throws PathNotFound
    * @throws InvalidOffset when the upload is not `offset` bytes long, or another writer was faster
    */
