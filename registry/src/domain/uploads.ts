@@ -134,7 +134,12 @@ export class Uploads {
     if (hash.size < upload.size) {
       await this.#standingAt(upload, upload.size, signal);
       const rest = { start: hash.size, length: upload.size - hash.size };
-      await hash.consume(await this.#orUnknown(upload, this.storage.readUpload(upload.id, rest, signal)));
+      try {
+        await hash.consume(await this.#orUnknown(upload, this.storage.readUpload(upload.id, rest, signal)));
+      } finally {
+        // Whoever is cut off, as this may take longer than clients wait, goes on from there when they ask again.
+        this.#hashes.remember(upload.id, hash.copy());
+      }
     }
     return hash;
   }
