@@ -272,6 +272,19 @@ describe('an upload', () => {
     await other.close();
   });
 
+  it.each([
+    ['that its Location names', sha256, false],
+    ['of another algorithm', sha512, false],
+    ['after its status was asked for', sha256, true],
+  ])('is ended as often as it is asked for, with a digest %s', async (_, digestOf, asked) => {
+    const bytes = randomBytes(100);
+    const first = await begin();
+    const sent = await call('PATCH', first, { body: bytes });
+    const end = `${location(asked ? await call('GET', first) : sent)}&digest=${digestOf(bytes)}`;
+    const statuses = [(await call('PUT', end)).status, (await call('PUT', end)).status];
+    expect(statuses).toEqual([201, 201]);
+  });
+
   it('takes sha512 when it is named only at the end, or at the beginning', async () => {
     const bytes = randomBytes(5000);
     const digest = sha512(bytes);
