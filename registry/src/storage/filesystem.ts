@@ -70,15 +70,18 @@ export class FilesystemDriver implements StorageDriver {
     this.#uploads = join(root, 'wharfie', 'uploads');
   }
 
-  /** Makes the root when it is missing. @throws what the file system says, also of folders that another user has filled */
+  /** Makes the root when it is missing and can be made. @throws what the file system says, also of folders that another user has filled */
   static async open(root: string): Promise<FilesystemDriver> {
     const driver = new FilesystemDriver(root);
-    await makeFolder(driver.#temporary);
-    await makeFolder(driver.#uploads);
+    for (const folder of [driver.#temporary, driver.#uploads]) {
+      await makeFolder(folder).catch((error: unknown) => {
+        // Then nothing is pushed either: a file system that is read-only can still be pulled from.
+        if (!hasCode(error, 'EROFS')) throw error;
+      });
+    }
     const filled = ['blobs', 'repositories'].map((name) => join(root, 'docker', 'registry', 'v2', name));
     for (const folder of [driver.#temporary, driver.#uploads, ...filled]) {
       await access(folder, constants.W_OK).catch((error: unknown) => {
-        // A file system that is read-only can still be pulled from.
         if (hasCode(error, 'EACCES', 'EPERM')) throw error;
       });
     }
