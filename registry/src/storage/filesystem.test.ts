@@ -143,8 +143,10 @@ describe('filesystem', () => {
       await driver.appendUpload(upload, 0, pieces('abc'), signal);
       const end = (): Promise<unknown> =>
         how === 'cancelled' ? other.cancelUpload(upload, signal) : other.purge(new Date(Date.now() + 60_000), signal);
-      const ended = delay(Math.random() * 3).then(end);
-      const [committed] = await Promise.allSettled([driver.commitUpload(upload, 3, path, signal), ended]);
+      const soon = () => delay(Math.random() * 3);
+      const ended = soon().then(end);
+      const commit = soon().then(() => driver.commitUpload(upload, 3, path, signal));
+      const [committed] = await Promise.allSettled([commit, ended]);
       outcomes.add(committed.status);
       const there = await driver.get(path, signal).then(String, () => undefined);
       expect(there).toBe(committed.status === 'fulfilled' ? 'abc' : undefined);
