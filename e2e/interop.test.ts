@@ -169,6 +169,17 @@ describeWith(['distribution'], 'distribution 2.8.2 on the same folder at the sam
     for (const call of [ours, theirs]) expect((await call('GET', lost)).status).toBe(404);
   });
 
+  it('collects an index that lists nothing where there never was a blob, and nowhere else', async () => {
+    const index = (of: string) =>
+      JSON.stringify({ schemaVersion: 2, mediaType: types.index, manifests: [], annotations: { of } });
+    await pushBlob(ours, 'lists-nothing/some', randomBytes(10));
+    for (const of of ['some', 'none']) await putManifest(ours, `lists-nothing/${of}`, 'tag', index(of), types.index);
+    await distribution.collectGarbage();
+    const headers = { accept: types.index };
+    expect((await theirs('GET', '/v2/lists-nothing/some/manifests/tag', { headers })).status).toBe(200);
+    expect((await theirs('GET', '/v2/lists-nothing/none/manifests/tag', { headers })).status).toBe(404);
+  });
+
   it('collects only garbage from our folder, with and without untagged manifests, and we go on', async () => {
     const repository = 'collected/app';
     const kept = await pushImage(ours, repository, 'kept');

@@ -143,6 +143,31 @@ describe('a manifest', () => {
     expect((await call('HEAD', '/v2/a/manifests/bare')).headers.get('content-type')).toBe(mediaTypes.ociIndex);
   });
 
+  it('may be an index of platforms and attestations, as buildx pushes it, or of Windows', async () => {
+    const body = await imageManifest(call, 'a');
+    await putManifest(call, 'a', sha256(body), body);
+    const child = { mediaType: mediaTypes.ociManifest, digest: sha256(body), size: body.length };
+    const attests = {
+      'vnd.docker.reference.digest': child.digest,
+      'vnd.docker.reference.type': 'attestation-manifest',
+    };
+    const windows = {
+      architecture: 'amd64',
+      os: 'windows',
+      'os.version': '10.0.17763.1339',
+      'os.features': ['win32k'],
+      features: null,
+    };
+    const manifests = [
+      { ...child, platform: { architecture: 'arm', os: 'linux', variant: 'v7' } },
+      { ...child, platform: { architecture: 'unknown', os: 'unknown' }, annotations: attests },
+      { ...child, platform: windows },
+      { ...child, platform: null, annotations: null },
+    ];
+    const index = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests });
+    expect((await putManifest(call, 'a', 'buildx', index, mediaTypes.ociIndex)).status).toBe(201);
+  });
+
   it('may leave layers with their vendor', async () => {
     const body = JSON.parse(await imageManifest(call, 'a')) as { layers: object[] };
     const foreign = {
@@ -161,6 +186,10 @@ describe('a manifest', () => {
     const good = JSON.parse(await imageManifest(call, 'a')) as Record<string, unknown>;
     const config = good['config'] as object;
     const text = (more: object) => JSON.stringify({ ...good, ...more });
+    const child = (platform: object) => ({
+      schemaVersion: 2,
+      manifests: [{ mediaType: mediaTypes.ociManifest, digest: sha256('x'), size: 1, platform }],
+    });
     const cases: [string, string | object, string?][] = [
       ['no JSON', 'nope'],
       ['an array', '[]'],
@@ -193,6 +222,14 @@ describe('a manifest', () => {
       ['a negative size', { ...good, config: { ...config, size: -1 } }],
       ['a size that is no number', { ...good, config: { ...config, size: '1' } }],
       ['a bad digest', { ...good, config: { ...config, digest: 'sha256:../../x' } }],
+      ['annotations of the config that are a list', { ...good, config: { ...config, annotations: ['x'] } }],
+      ['annotations of a layer that are no text', { ...good, layers: [{ ...config, annotations: { x: 1 } }] }],
+      ['a platform that is a string', { ...good, layers: [{ ...config, platform: 'linux' }] }],
+      ['an architecture that is a number', { ...good, config: { ...config, platform: { architecture: 64 } } }],
+      ['a version of a system that is one', { ...good, subject: { ...config, platform: { 'os.version': 10 } } }],
+      ['features that are no list', child({ os: 'linux', 'os.features': 'x' }), mediaTypes.ociIndex],
+      ['features that are no texts', child({ os: 'linux', features: [1] }), mediaTypes.ociIndex],
+      ['a field of a platform that Go takes for another', child({ OS: 'linux' }), mediaTypes.ociIndex],
       ['layers that are no list', { ...good, layers: {} }],
       ['many wrong layers', { ...good, layers: Array(300_000).fill({}) }],
       ['many wrong addresses', { ...good, layers: [{ ...config, urls: Array(500_000).fill('x') }] }],

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { mediaTypes, type Digest } from '@wharfie/shared';
 import {
@@ -6,11 +9,13 @@ import {
   referrerPath,
   repositoriesPath,
   revisionLink,
+  revisionLinkPath,
   revisionPath,
   tagLinks,
   tagPath,
   tagsPath,
 } from '../src/domain/layout.js';
+import { FilesystemDriver } from '../src/storage/filesystem.js';
 import { MemoryDriver } from '../src/storage/memory.js';
 import { StorageUnavailable } from '../src/storage/storage-driver.js';
 import { client, errorCode, imageManifest, pushBlob, putManifest, sha256, sha512, startRegistry } from './harness.js';
@@ -206,6 +211,19 @@ describe('what others did to the storage', () => {
     }
   });
 
+  it('the folder that distribution leaves of a manifest that it deletes is none', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'wharfie-deleted-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const registry = await startRegistry(await FilesystemDriver.open(folder));
+    onTestFinished(() => registry.close());
+    const call = client(registry, 'a');
+    const body = await imageManifest(call, 'a');
+    const path = `/v2/a/manifests/${sha256(body)}`;
+    await putManifest(call, 'a', sha256(body), body);
+    await rm(join(folder, revisionLinkPath('a', sha256(body))));
+    expect((await call('DELETE', path)).status).toBe(404);
+  });
+
   it('names that are none of a repository are in no catalog, and keep nothing out of it', async () => {
     // Swift takes any name.
     const storage = new (class extends Eventful {
@@ -217,6 +235,28 @@ describe('what others did to the storage', () => {
     const { call } = await start(storage);
     await putManifest(call, 'a', 'latest', await imageManifest(call, 'a'));
     expect(await (await call('GET', '/v2/_catalog')).json()).toEqual({ repositories: ['a'] });
+  });
+
+  it('all tags of a folder that changes all the time are listed by one call, also to delete a manifest', async () => {
+    let calls = 0;
+    const storage = new (class extends Eventful {
+      override list(...call: Parameters<MemoryDriver['list']>): Promise<string[]> {
+        if (call[0] === tagsPath('a')) calls += 1;
+        return super.list(...call);
+      }
+    })();
+    const { call } = await start(storage);
+    const body = await imageManifest(call, 'a');
+    await putManifest(call, 'a', 'latest', body);
+    const tags = Array.from({ length: 2500 }, (_, index) => `t${index}`);
+    await storage.putAll(
+      tags.flatMap((tag) => tagLinks('a', tag, sha256(tag))),
+      signal,
+    );
+    const listed = (await (await call('GET', '/v2/a/tags/list')).json()) as { tags: string[] };
+    expect([listed.tags.length, calls]).toEqual([2501, 1]);
+    expect((await call('DELETE', `/v2/a/manifests/${sha256(body)}`)).status).toBe(202);
+    expect(calls).toBe(2);
   });
 
   it('an entry of a referrer that is damaged is read from its manifest', async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { blobPath } from '../src/domain/layout.js';
+import { mediaTypes } from '@wharfie/shared';
+import { blobPath, revisionLink } from '../src/domain/layout.js';
 import { MemoryDriver } from '../src/storage/memory.js';
 import type { Client, Registry } from './harness.js';
 import { client, errorCode, imageManifest, pushBlob, putManifest, sha256, startRegistry } from './harness.js';
@@ -64,6 +65,22 @@ describe('what one instance remembers', () => {
     expect(await (await there('GET', '/v2/a/manifests/latest')).text()).toBe(manifest);
   });
 
+  it('keeps no manifest from being deleted that is damaged in the storage', async () => {
+    const manifest = await imageManifest(here, 'a', {
+      subject: { mediaType: mediaTypes.ociManifest, digest: sha256('a subject'), size: 3 },
+    });
+    const digest = sha256(manifest);
+    await putManifest(here, 'a', 'latest', manifest);
+    await storage.put(blobPath(digest), Buffer.alloc(0), signal);
+    const statuses = [];
+    for (const method of ['GET', 'DELETE', 'GET', 'DELETE'])
+      statuses.push((await there(method, `/v2/a/manifests/${digest}`)).status);
+    expect(statuses).toEqual([503, 202, 404, 404]);
+    expect((await there('GET', '/v2/a/manifests/latest')).status).toBe(404);
+    const listed = await there('GET', `/v2/a/referrers/${sha256('a subject')}`);
+    expect(await listed.json()).toMatchObject({ manifests: [] });
+  });
+
   it('spares reads: one for a link, one more for a tag', async () => {
     const { digest, layer } = await known();
     expect(await storage.during(() => here('GET', '/v2/a/manifests/latest'))).toBe(2);
@@ -95,6 +112,28 @@ describe('what one instance remembers', () => {
   it('gives a manifest to no repository that does not have it', async () => {
     const { digest } = await known();
     expect((await here('GET', `/v2/b/manifests/${digest}`)).status).toBe(404);
+  });
+
+  it('spares reads of what a client lists as a referrer and is none', async () => {
+    const bodies = await Promise.all(Array.from({ length: 5 }, () => imageManifest(here, 'a')));
+    for (const body of [...bodies, 'no manifest']) {
+      const digest = sha256(body);
+      await storage.putAll([{ path: blobPath(digest), content: Buffer.from(body) }, revisionLink('a', digest)], signal);
+    }
+    const listed = [...bodies, 'no manifest', 'missing'].map((body) => ({
+      mediaType: mediaTypes.ociManifest,
+      digest: sha256(body),
+      size: 1,
+    }));
+    const index = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: listed });
+    const subject = sha256('a subject');
+    await pushBlob(here, 'a', 'missing');
+    const put = await putManifest(here, 'a', subject.replace(':', '-'), index, mediaTypes.ociIndex);
+    expect(put.status).toBe(201);
+    const list = () => here('GET', `/v2/a/referrers/${subject}`);
+    const [first, second] = [await storage.during(list), await storage.during(list)];
+    // Of each: whether it is there, twice, and its bytes.
+    expect(first - second).toBe(6 * 3);
   });
 
   it('builds nothing on bytes that a garbage collection has removed', async () => {

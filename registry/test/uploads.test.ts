@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { everything, repositoryAccess } from '@wharfie/shared';
 import { MemoryDriver } from '../src/storage/memory.js';
 import { StorageUnavailable, type Part } from '../src/storage/storage-driver.js';
+import { pieces } from '../src/storage/testing/driver-contract.js';
 import type { Client, Registry } from './harness.js';
 import { client, errorCode, pushBlob, sha256, sha512, startRegistry, token } from './harness.js';
 
@@ -125,6 +126,26 @@ describe('an upload', () => {
       await two.close();
       await one.close();
     }
+  });
+
+  it('is read on, not anew, when the reading was cut off', async () => {
+    const parts: string[] = [];
+    class Breaking extends MemoryDriver {
+      override async readUpload(upload: string, part: Part, signal: AbortSignal): Promise<Readable> {
+        const bytes = await super.readUpload(upload, part, signal);
+        if (parts.push(`${part.start}+${part.length}`) > 1) return bytes;
+        return Readable.from(
+          pieces((await buffer(bytes)).subarray(0, 3), () => Promise.reject(new StorageUnavailable())),
+        );
+      }
+    }
+    const one = await startRegistry(new Breaking());
+    const here = client(one, 'a');
+    const sent = await here('PATCH', location(await here('POST', '/v2/a/blobs/uploads/')), { body: 'abcdef' });
+    const end = () => here('PUT', `${location(sent)}&digest=${sha512('abcdef')}`);
+    expect([(await end()).status, (await end()).status]).toEqual([503, 201]);
+    expect(parts).toEqual(['0+6', '3+3']);
+    await one.close();
   });
 
   it('goes on after chunks without Content-Range, and when only the first Location is used', async () => {
@@ -249,6 +270,19 @@ describe('an upload', () => {
     const ends = [1, 2].map(() => there('PUT', `${location(sent)}&digest=${sha256('content')}`));
     expect((await Promise.all(ends)).map(({ status }) => status)).toEqual([201, 201]);
     await other.close();
+  });
+
+  it.each([
+    ['that its Location names', sha256, false],
+    ['of another algorithm', sha512, false],
+    ['after its status was asked for', sha256, true],
+  ])('is ended as often as it is asked for, with a digest %s', async (_, digestOf, asked) => {
+    const bytes = randomBytes(100);
+    const first = await begin();
+    const sent = await call('PATCH', first, { body: bytes });
+    const end = `${location(asked ? await call('GET', first) : sent)}&digest=${digestOf(bytes)}`;
+    const statuses = [(await call('PUT', end)).status, (await call('PUT', end)).status];
+    expect(statuses).toEqual([201, 201]);
   });
 
   it('takes sha512 when it is named only at the end, or at the beginning', async () => {

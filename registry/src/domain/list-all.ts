@@ -1,6 +1,9 @@
 import type { StorageDriver } from '../storage/storage-driver.js';
 
-/** Every name in `folder` after `after`, in byte order; `size` of them in one call to the storage. */
+/**
+ * Every name in `folder` after `after`, in byte order; `size` of them in one call to the storage, which may read the whole
+ * folder for each: Infinity where all are wanted anyway.
+ */
 export async function* listAll(
   storage: StorageDriver,
   folder: string,

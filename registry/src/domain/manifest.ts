@@ -64,10 +64,11 @@ const texts = z.custom<Record<string, string>>(
   'must be an object of strings',
 );
 
-/** Of manifests and of the descriptors in them. */
+/** Of manifests, of the descriptors in them, and of the platforms in those. */
 const fields = [
   ...['schemaVersion', 'mediaType', 'artifactType', 'annotations', 'subject', 'config', 'layers', 'manifests'],
   ...['digest', 'size', 'urls', 'data', 'platform'],
+  ...['architecture', 'os', 'os.version', 'os.features', 'variant', 'features'],
 ];
 const folded = new Set(fields.map(fold));
 const longest = Math.max(...fields.map((name) => name.length));
@@ -89,14 +90,27 @@ function specified<Shape extends z.ZodRawShape>(shape: Shape) {
   });
 }
 
+// Below, an explicit null stands for an absent field, as Go's encoder writes an empty list.
+
+const platform = specified({
+  architecture: z.string().nullish(),
+  os: z.string().nullish(),
+  'os.version': z.string().nullish(),
+  'os.features': list(z.string()).nullish(),
+  variant: z.string().nullish(),
+  features: list(z.string()).nullish(),
+});
+
+// What is not needed here is checked too: one manifest that Go cannot decode ends distribution's garbage collection.
 const descriptor = specified({
   mediaType: z.string().min(1),
   digest,
   size: z.int().nonnegative(),
   urls: list(z.string().regex(/^https?:\/\//, 'must be an http or https address')).nullish(),
+  annotations: texts.nullish(),
+  platform: platform.nullish(),
 });
 
-// An explicit null stands for an absent field, as Go's encoder writes an empty list.
 const common = {
   schemaVersion: z.literal(2),
   mediaType: z.string().nullish(),

@@ -31,6 +31,9 @@ export interface StoredManifest {
   content: Buffer;
 }
 
+/** The bytes under a digest are others. To push the manifest again mends it. */
+class DamagedManifest extends StorageUnavailable {}
+
 /** Manifests of a repository: kept as the bytes that came, found by digest or by tag. */
 export class Manifests {
   /** What is under a digest never changes; whether a repository has it is asked for every time. */
@@ -107,16 +110,18 @@ export class Manifests {
       return;
     }
     const { digest } = reference;
-    const found = await this.#find(repository, digest, signal);
+    const subject = await this.#subject(repository, digest, signal);
     // To its end, also when the client leaves.
     const { signal: own } = new AbortController();
-    if (found?.subject) await this.referrers.remove(repository, found.subject, digest, own);
+    if (subject) await this.referrers.remove(repository, subject, digest, own);
+    // distribution leaves the folder of what it deletes, which is empty then.
+    const wasLinked = await this.#isLinked(repository, digest, own);
     // Before its tags: whoever pushes them at the same moment finds it gone, and writes all anew.
     let deleted = await this.storage
       .delete(revisionPath(repository, digest), own, [revisionLinkPath(repository, digest)])
-      .then(() => true, missingAs(false));
+      .then(() => wasLinked, missingAs(false));
     const isBack = () => this.#isLinked(repository, digest, own);
-    await mapLimited(this.tags.all(repository, '', 1000, own), async (tag) => {
+    await mapLimited(this.tags.all(repository, '', Infinity, own), async (tag) => {
       if (await this.tags.deleteFrom(repository, tag, digest, isBack, own)) deleted = true;
     });
     if (!deleted) throw unknown(repository, reference);
@@ -145,13 +150,23 @@ export class Manifests {
     return stored && this.#read(stored, signal);
   }
 
+  /** What a manifest names as its subject; of a damaged one, which can be deleted all the same, nobody knows. */
+  async #subject(repository: string, digest: Digest, signal: AbortSignal): Promise<Digest | undefined> {
+    try {
+      return (await this.#find(repository, digest, signal))?.subject;
+    } catch (error) {
+      if (error instanceof DamagedManifest) return undefined;
+      throw error;
+    }
+  }
+
   async #read(digest: Digest, signal: AbortSignal): Promise<Known | undefined> {
     const known = this.#known.get(digest);
     if (known) return known;
     const content = await this.storage.get(blobPath(digest), signal).catch(missingAs(undefined));
     if (!content) return undefined;
     const actual = digestOf(content, algorithmOf(digest));
-    if (actual !== digest) throw new StorageUnavailable(`the manifest ${digest} is damaged: its bytes are ${actual}`);
+    if (actual !== digest) throw new DamagedManifest(`the manifest ${digest} is damaged: its bytes are ${actual}`);
     const found = { content, ...describeStored(content) };
     this.#known.set(digest, found);
     return found;

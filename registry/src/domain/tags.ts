@@ -5,9 +5,6 @@ import { missingAs } from '../storage/storage-driver.js';
 import { manifestsPath, parseLink, readLink, tagLinkPath, tagLinks, tagPath, tagsPath } from './layout.js';
 import { listAll } from './list-all.js';
 
-/** Entries that one call to the storage fetches when everything is wanted. */
-const batch = 1000;
-
 export interface TagPage {
   tags: string[];
   /** Whether there are tags after these. */
@@ -66,7 +63,7 @@ export class Tags {
   async list(repository: string, { n, last = '' }: Page, signal: AbortSignal): Promise<TagPage> {
     const tags: string[] = [];
     const wanted = n === undefined ? Infinity : n + 1;
-    for await (const tag of this.all(repository, last, Math.min(wanted, batch), signal)) {
+    for await (const tag of this.all(repository, last, wanted, signal)) {
       tags.push(tag);
       if (tags.length >= wanted) break;
     }
@@ -74,7 +71,7 @@ export class Tags {
     return n === undefined || tags.length <= n ? { tags, more: false } : { tags: tags.slice(0, n), more: n > 0 };
   }
 
-  /** Every tag after `after`, in byte order. */
+  /** Every tag after `after`, in byte order; `size` of them in one call to the storage, or all. */
   async *all(repository: string, after: string, size: number, signal: AbortSignal): AsyncGenerator<string> {
     for await (const name of listAll(this.storage, tagsPath(repository), after, size, signal))
       if (isTag(name)) yield name;

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Digest, DigestAlgorithm } from '@wharfie/shared';
 import { OciError, algorithmOf } from '@wharfie/shared';
+import { LRUCache } from 'lru-cache';
 import type { ByteSource, StorageDriver } from '../storage/storage-driver.js';
 import { InvalidOffset, PathNotFound, missingAs } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
@@ -11,6 +12,9 @@ import { blobPath, layerLink } from './layout.js';
 
 /** Pauses, in milliseconds, before each look for a blob that another request is just making of the same upload. */
 const looks = [0, 50, 100, 200, 400, 800];
+
+/** Uploads whose digest is remembered beyond their end. */
+const mostFound = 4_000;
 
 /** An upload as its client knows it: what the signed Location says. The storage has the last word on the size. */
 export interface Upload {
@@ -46,6 +50,8 @@ export class UploadOffsetError extends OciError {
  */
 export class Uploads {
   readonly #hashes = new RunningHashes();
+  /** What was found under uploads in the end, also when their Location does not say it: for who asks again for their end. */
+  readonly #found = new LRUCache<string, Digest>({ max: mostFound });
 
   constructor(
     private readonly storage: StorageDriver,
@@ -134,7 +140,12 @@ export class Uploads {
     if (hash.size < upload.size) {
       await this.#standingAt(upload, upload.size, signal);
       const rest = { start: hash.size, length: upload.size - hash.size };
-      await hash.consume(await this.#orUnknown(upload, this.storage.readUpload(upload.id, rest, signal)));
+      try {
+        await hash.consume(await this.#orUnknown(upload, this.storage.readUpload(upload.id, rest, signal)));
+      } finally {
+        // Whoever is cut off, as this may take longer than clients wait, goes on from there when they ask again.
+        this.#hashes.remember(upload.id, hash.copy());
+      }
     }
     return hash;
   }
@@ -175,7 +186,7 @@ export class Uploads {
 
   /** Whether an upload is gone because another request has made it a blob, or is about to; waits a little for that. */
   async #isCommitted(
-    { size, digest: sent }: Upload,
+    { id, size, digest: sent }: Upload,
     digest: Digest,
     error: unknown,
     signal: AbortSignal,
@@ -183,7 +194,7 @@ export class Uploads {
     const isGone =
       error instanceof OciError && (error instanceof UploadOffsetError || error.problem === 'BLOB_UPLOAD_UNKNOWN');
     // Only who has sent the bytes, as the signed Location proves, may have the blob for it.
-    if (!isGone || sent !== digest) return false;
+    if (!isGone || (sent !== digest && this.#found.get(id) !== digest)) return false;
     for (const pause of looks) {
       await delay(pause, undefined, { signal });
       const blob = await this.storage.stat(blobPath(digest), signal).catch(missingAs(undefined));
@@ -204,7 +215,10 @@ export class Uploads {
 
   async #verify(upload: Upload, digest: Digest, signal: AbortSignal): Promise<void> {
     const actual = await this.#digest(upload, algorithmOf(digest), signal);
-    if (actual === digest) return;
+    if (actual === digest) {
+      this.#found.set(upload.id, digest);
+      return;
+    }
     await this.cancel(await this.#standingAt(upload, upload.size, signal), signal);
     checkDigest(actual, digest);
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { constants, createReadStream, statSync } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
+import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs';
 import { access, open, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -50,7 +51,7 @@ export class FilesystemDriver implements StorageDriver {
   readonly #root: string;
   readonly #temporary: string;
   readonly #uploads: string;
-  readonly #listings = new LRUCache<string, { modified: bigint; names: string[] }>({
+  readonly #listings = new LRUCache<string, { changed: bigint; names: string[] }>({
     maxSize: rememberedNames,
     sizeCalculation: ({ names }) => names.length + 1,
   });
@@ -69,15 +70,18 @@ export class FilesystemDriver implements StorageDriver {
     this.#uploads = join(root, 'wharfie', 'uploads');
   }
 
-  /** Makes the root when it is missing. @throws what the file system says, also of folders that another user has filled */
+  /** Makes the root when it is missing and can be made. @throws what the file system says, also of folders that another user has filled */
   static async open(root: string): Promise<FilesystemDriver> {
     const driver = new FilesystemDriver(root);
-    await makeFolder(driver.#temporary);
-    await makeFolder(driver.#uploads);
+    for (const folder of [driver.#temporary, driver.#uploads]) {
+      await makeFolder(folder).catch((error: unknown) => {
+        // Then nothing is pushed either: a file system that is read-only can still be pulled from.
+        if (!hasCode(error, 'EROFS')) throw error;
+      });
+    }
     const filled = ['blobs', 'repositories'].map((name) => join(root, 'docker', 'registry', 'v2', name));
     for (const folder of [driver.#temporary, driver.#uploads, ...filled]) {
       await access(folder, constants.W_OK).catch((error: unknown) => {
-        // A file system that is read-only can still be pulled from.
         if (hasCode(error, 'EACCES', 'EPERM')) throw error;
       });
     }
@@ -89,8 +93,7 @@ export class FilesystemDriver implements StorageDriver {
       signal.throwIfAborted();
       const file = this.#file(path);
       const known = this.#small.get(file);
-      // On the event loop, as what was read before is in the kernel's memory: a thread would cost ten times the call.
-      const now = known && statSync(file, { bigint: true, throwIfNoEntry: false });
+      const now = known && openedNow(file);
       if (known && now?.ctimeNs === known.changed && now.ino === known.inode) return known.content;
       const { ctimeNs: changed, ino: inode } = await stat(file, { bigint: true });
       const content = await readFile(file, { signal });
@@ -185,6 +188,8 @@ export class FilesystemDriver implements StorageDriver {
       const at = { upload: this.#upload(upload), offset, temporary: this.#temporary };
       return taking(source, signal, async (intake) => {
         const content = await intake.whole(shortSize);
+        // Nothing came: another writer keeps the upload.
+        if (content?.length === 0 && intake.failure) throw intake.failure.error;
         const size = content
           ? await this.#change('append', { ...at, content })
           : await this.#appendLong(at, intake.portion(Infinity));
@@ -312,15 +317,28 @@ export class FilesystemDriver implements StorageDriver {
     throw new PathNotFound(upload);
   }
 
-  /** The sorted names of a directory, remembered for as long as its time of change stays the same. */
+  /** The sorted names of a directory, remembered until it changes: its other time is set back by `rsync -a` and `tar`. */
   async #names(folder: string): Promise<string[]> {
     const info = await stat(folder, { bigint: true }).catch(ifMissing(() => undefined));
     if (!info?.isDirectory()) return [];
     const known = this.#listings.get(folder);
-    if (known?.modified === info.mtimeNs) return known.names;
+    if (known?.changed === info.ctimeNs) return known.names;
     const names = (await readdir(folder).catch(ifMissing(() => [] as string[]))).sort();
-    if (atRest(info.mtimeNs)) this.#listings.set(folder, { modified: info.mtimeNs, names });
+    if (atRest(info.ctimeNs)) this.#listings.set(folder, { changed: info.ctimeNs, names });
     return names;
+  }
+}
+
+/**
+ * What is under a name now. Opened, as NFS may answer a bare `stat` from what it knew up to a minute ago: two microseconds
+ * more elsewhere. On the event loop, as what was read before is in the kernel's memory: a thread would cost ten times that.
+ */
+function openedNow(file: string): BigIntStats {
+  const fd = openSync(file, 'r');
+  try {
+    return fstatSync(fd, { bigint: true });
+  } finally {
+    closeSync(fd);
   }
 }
 

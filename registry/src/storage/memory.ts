@@ -85,9 +85,15 @@ export class MemoryDriver implements StorageDriver {
   async appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
     signal.throwIfAborted();
     const state = this.#upload(upload);
-    if (state.content.length !== offset) throw new InvalidOffset(offset);
-    const writer = (state.writer = Symbol());
+    const writer = Symbol();
     const chunks: Uint8Array[] = [];
+    const check = (): void => {
+      if (state.content.length !== offset) throw new InvalidOffset(offset);
+    };
+    const take = (): void => {
+      check();
+      state.writer = writer;
+    };
     const keep = (): number => {
       if (this.#uploads.get(upload) !== state) throw new PathNotFound(upload);
       if (state.writer !== writer) throw new InvalidOffset(offset);
@@ -96,10 +102,15 @@ export class MemoryDriver implements StorageDriver {
       state.touched = Date.now();
       return state.content.length;
     };
+    check();
     try {
-      for await (const chunk of source) chunks.push(Buffer.from(chunk));
+      for await (const chunk of source) {
+        if (chunks.length === 0) take();
+        chunks.push(Buffer.from(chunk));
+      }
+      if (chunks.length === 0) take();
     } catch (error) {
-      keep();
+      if (chunks.length > 0) keep();
       throw error;
     }
     return keep();

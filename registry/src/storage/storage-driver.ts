@@ -78,9 +78,9 @@ export interface StorageDriver {
   write(path: string, source: ByteSource, approve: () => void, signal: AbortSignal, length?: number): Promise<void>;
 
   /**
-   * The names directly below a directory, those after `after`, in byte order, at most `limit`. A page costs a page. An
-   * empty list when there is no such directory. A listing may lag behind on some storages: nothing's correctness may rest
-   * on it.
+   * The names directly below a directory, those after `after`, in byte order, at most `limit`, which may be Infinity. A
+   * page costs a page, unless the directory has just changed. An empty list when there is no such directory. A listing may
+   * lag behind on some storages: nothing's correctness may rest on it.
    */
   list(directory: string, after: string, limit: number, signal: AbortSignal): Promise<string[]>;
 
@@ -101,7 +101,8 @@ export interface StorageDriver {
   /**
    * Appends to an upload and returns its new size. `offset`, here and in what follows, is a size that this or another
    * process has returned before. Of several writers at one offset exactly one succeeds, and their bytes
-   * never mix. When the source fails, what came before is kept and the failure passed on.
+   * never mix. When the source fails, what came before is kept and the failure passed on; when that
+   * was nothing, no other writer hears of it.
    * @throws PathNotFound
    * @throws InvalidOffset when the upload is not `offset` bytes long, or another writer was faster
    */

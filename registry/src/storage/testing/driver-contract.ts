@@ -20,6 +20,14 @@ export async function* pieces(
   }
 }
 
+function event(): { happen: () => void; happened: Promise<void> } {
+  let happen: () => void = () => undefined;
+  const happened = new Promise<void>((resolve) => {
+    happen = resolve;
+  });
+  return { happen, happened };
+}
+
 /** Small objects, each with its own path as its content. */
 export function holdingTheirPaths(paths: readonly string[]): SmallObject[] {
   return paths.map((path) => ({ path, content: Buffer.from(path) }));
@@ -157,7 +165,8 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
       const names = ['1', '1-0', '1.0', '1.0.0', '10', 'A', 'Z', '_x', 'a', 'a-b', 'a.b', 'a0', 'ab', 'b'];
       for (const name of names.toReversed()) await driver.put(`${base}/list/${name}/link`, Buffer.from('x'), signal);
       const sorted = names.toSorted();
-      expect(await driver.list(`${base}/list`, '', 1000, signal)).toEqual(sorted);
+      for (const limit of [1000, Infinity])
+        expect(await driver.list(`${base}/list`, '', limit, signal)).toEqual(sorted);
       for (const size of [1, 2, 3, names.length - 1, names.length]) {
         const seen: string[] = [];
         for (;;) {
@@ -271,28 +280,31 @@ export function describeDriver(name: string, open: () => Promise<StorageDriver>)
       it('never mix two writers at one offset: one succeeds, whichever ends first', async () => {
         await driver.appendUpload(upload, 0, pieces('start-'), signal);
         const other = await open();
-        let go: () => void = () => undefined;
-        const gate = new Promise<void>((resolve) => {
-          go = resolve;
-        });
-        let begun: () => void = () => undefined;
-        const underWay = new Promise<void>((resolve) => {
-          begun = resolve;
-        });
-        const first = driver.appendUpload(
-          upload,
-          6,
-          pieces('aaaa', begun, () => gate, 'aaaa'),
-          signal,
-        );
-        await underWay;
+        const [begun, go] = [event(), event()];
+        const source = pieces('aaaa', begun.happen, () => go.happened, 'aaaa');
+        const first = driver.appendUpload(upload, 6, source, signal);
+        await begun.happened;
         const second = await other.appendUpload(upload, 6, pieces('bbb'), signal).catch((error: unknown) => error);
-        go();
+        go.happen();
         const results = [await first.catch((error: unknown) => error), second];
         expect(results.filter((result) => result instanceof InvalidOffset)).toHaveLength(1);
         const size = await driver.uploadSize(upload, signal);
         expect(results).toContain(size);
         expect(['start-aaaaaaaa', 'start-bbb']).toContain(await kept(size));
+      });
+
+      it('stay with their writer when another fails before its first byte', async () => {
+        const other = await open();
+        const [begun, go] = [event(), event()];
+        const source = pieces('a'.repeat(100_000), begun.happen, () => go.happened, 'a');
+        const first = driver.appendUpload(upload, 0, source, signal);
+        await begun.happened;
+        const broken = pieces(() => {
+          throw new Error('connection lost');
+        });
+        await expect(other.appendUpload(upload, 0, broken, signal)).rejects.toThrow('connection lost');
+        go.happen();
+        expect(await first).toBe(100_001);
       });
 
       it('end for 8 writers at one offset with the bytes of exactly one', async () => {
