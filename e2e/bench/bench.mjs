@@ -146,19 +146,16 @@ export async function bench(name, suites, options) {
   const interrupted = interruption();
   /** @type {Load} */
   const load = (operation, what) =>
-    Promise.race([
-      interrupted,
-      new Promise((/** @type {(result: never) => void} */ resolve, reject) => {
-        child.once('message', (/** @type {{ result: never, error?: string }} */ { result, error }) => {
-          if (error === undefined) resolve(result);
-          else reject(new Error(error));
-        });
-        child.send({ operation, load: what });
-      }),
-    ]);
+    new Promise((resolve, reject) => {
+      child.once('message', (/** @type {{ result: never, error?: string }} */ { result, error }) => {
+        if (error === undefined) resolve(result);
+        else reject(new Error(error));
+      });
+      child.send({ operation, load: what });
+    });
   try {
     for (const { title, sides, measures } of wanted) {
-      const results = await takeAll(sides, measures, options, load);
+      const results = await takeAll(sides, measures, options, load, interrupted);
       const suite = { title, sides: sides.map((side) => side.name), results };
       done.push(suite);
       console.log(`\n## ${title}\n\n${table(suite)}`);
@@ -200,8 +197,8 @@ async function write(name, suites, { size, rounds, out }) {
     for (const result of results) await writeFile(join(out, `${name}-${result.id}.svg`), plot(result, sides));
 }
 
-/** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load */
-async function takeAll(sides, measures, { rounds, size }, load) {
+/** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load @param {Promise<never>} interrupted */
+async function takeAll(sides, measures, { rounds, size }, load, interrupted) {
   const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-'));
   /** @type {Running[]} */
   const running = [];
@@ -222,7 +219,7 @@ async function takeAll(sides, measures, { rounds, size }, load) {
     }
     /** @type {Result[]} */
     const results = [];
-    for (const measure of measures) results.push(await takeOne(running, measure, rounds, size, load));
+    for (const measure of measures) results.push(await takeOne(running, measure, rounds, size, load, interrupted));
     return results;
   } finally {
     for (const side of running.reverse()) await side.stop();
@@ -230,8 +227,15 @@ async function takeAll(sides, measures, { rounds, size }, load) {
   }
 }
 
-/** @param {Running[]} sides @param {Measure} measure @param {number} usual @param {number} size @param {Load} load @returns {Promise<Result>} */
-async function takeOne(sides, { id, title, unit, better, wanted = {}, most, rounds, take }, usual, size, load) {
+/** @param {Running[]} sides @param {Measure} measure @param {number} usual @param {number} size @param {Load} load @param {Promise<never>} interrupted @returns {Promise<Result>} */
+async function takeOne(
+  sides,
+  { id, title, unit, better, wanted = {}, most, rounds, take },
+  usual,
+  size,
+  load,
+  interrupted,
+) {
   /** @type {Record<string, number[]>} */
   const values = Object.fromEntries(sides.map(({ name }) => [name, []]));
   /** @type {Record<string, number>} */
@@ -243,7 +247,8 @@ async function takeOne(sides, { id, title, unit, better, wanted = {}, most, roun
       const watched = watchMemory(side);
       const name = `${id}-${round}-${Date.now()}`;
       const before = processorTimeOf(side.processes());
-      const value = await take({ side, size, name, load, memory: watched.peak }).finally(watched.stop);
+      const taken = take({ side, size, name, load, memory: watched.peak });
+      const value = await Promise.race([taken, interrupted]).finally(watched.stop);
       values[side.name]?.push(value);
       processor[side.name]?.push(processorTimeOf(side.processes()) - before);
       memory[side.name] = Math.max(memory[side.name] ?? 0, watched.peak.rss);

@@ -109,15 +109,17 @@ export class Forwarder {
     const attempt = this.#attempts.get(request);
     if (!attempt) return;
     attempt.sent = sent;
-    const { response } = attempt.exchange;
-    sent.setTimeout(this.idle, () => {
-      // Whoever does not send, or read, is seen to at the door.
-      const clientIsSilent = bodyOutstanding(request) ? !sent.writableNeedDrain : response.writableNeedDrain;
-      if (clientIsSilent) return;
-      sent.destroy(sent.socket?.connecting ? notConnected() : new Error('the registry was silent for too long'));
-    });
+    const { socket } = sent;
+    const check = () => {
+      if (socket?.connecting) sent.destroy(notConnected());
+      else if (!waitsForClient(attempt, sent)) sent.destroy(new Error('the registry was silent for too long'));
+    };
+    // Looked at again after each time, as Node's own listener would not.
+    socket?.on('timeout', check);
+    sent.once('close', () => socket?.off('timeout', check));
+    sent.setTimeout(this.idle);
     // Until it is connected; from then on the time above counts.
-    if (sent.socket?.connecting) sent.socket.setTimeout(connectTimeout);
+    if (socket?.connecting) socket.setTimeout(connectTimeout);
     sent.once('upgrade', (_answer, socket) => {
       socket.destroy();
       this.#onError(attempt, new Error('the registry answered 101, which nobody asked for'));
@@ -244,6 +246,12 @@ function writeHead(
 ): void {
   const headers = responseHeaders(answer, ownHeaders(id), () => hostOf(upstream), publicPath, length);
   response.writeHead(answer.statusCode ?? 502, [...headers, ...more]);
+}
+
+/** Whether it is the client that does not send, or read: that is seen to at the door. */
+function waitsForClient({ exchange, bodyBegun }: Attempt, sent: ClientRequest): boolean {
+  const { request, response } = exchange;
+  return bodyOutstanding(request) ? bodyBegun === true && !sent.writableNeedDrain : response.writableNeedDrain;
 }
 
 /** As the system itself says it, after minutes. */

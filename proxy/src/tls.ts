@@ -54,8 +54,8 @@ export function followTls(
     if (textOf(options) === seen) return;
     seen = textOf(options);
     server.setSecureContext(options);
-    warnOfDates(options, log);
     log.info({ cert: files.cert }, 'the renewed TLS certificate is in use');
+    warnOfDates(options, log);
   };
   const timer = setInterval(() => {
     look().catch((error: unknown) => {

@@ -1,9 +1,9 @@
 import { formatListenAddress, isLoopback, SettingsError, type ListenAddress, type Logger } from '@wharfie/shared';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { NetConnectOpts, Socket } from 'node:net';
+import { answerTo } from './answer-to.js';
 import { connectPatiently } from './patient-socket.js';
 
 /** Below the registry's 75 s, so that we are the one to close an idle connection and no request meets a closed one. */
@@ -141,7 +141,7 @@ export class Upstreams {
   #ask(upstream: Upstream, path: string, headers: Record<string, string>, signal: AbortSignal) {
     const options = { ...upstream, path, headers, signal, agent: this.agent(upstream) };
     const sent = (upstream.protocol === 'https:' ? httpsRequest : httpRequest)(options).end();
-    return { sent, answer: once(sent, 'response').then(([answer]) => answer as IncomingMessage) };
+    return { sent, answer: answerTo(sent) };
   }
 }
 

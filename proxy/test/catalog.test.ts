@@ -48,6 +48,15 @@ describe('the catalog', () => {
     expect((await list(door, 'bob')).status).toBe(502);
   });
 
+  test('is a 502 when the registry switches protocols, each time', async () => {
+    const door = await openDoor({
+      registry: ({ socket }) => {
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
+      },
+    });
+    for (const _ of [1, 2]) expect((await list(door, 'bob')).status).toBe(502);
+  });
+
   test('is handed on as it is for who may pull everything', async () => {
     const door = await openDoor({ registry: catalogOf(mixed) });
     expect(await list(door, 'admin', '?n=2&last=other')).toEqual({

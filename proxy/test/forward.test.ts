@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   ask,
@@ -149,6 +150,18 @@ describe('a registry that dies', () => {
   test('and is silent for too long is a 502', async () => {
     const door = await openDoor({ registry: () => undefined, idle: 100 });
     expect(await ask(door, 'GET', blob, credentials)).toMatchObject({ status: 502 });
+  });
+
+  test('and is so after its client was is a 502, too', async () => {
+    const door = await openDoor({ registry: (incoming) => incoming.resume(), idle: 300 });
+    const socket = dial(door);
+    const said = heard(socket);
+    socket.write(`PATCH ${upload} HTTP/1.1\r\nHost: x\r\n${authorization}\r\nContent-Length: 5\r\n\r\nhe`);
+    await delay(600);
+    socket.write('llo');
+    await hears(socket, /^HTTP\/1\.1 502 /);
+    socket.destroy();
+    await said;
   });
 
   test('and switches protocols, for which nobody asked, is a 502', async () => {

@@ -62,10 +62,13 @@ async function deadPort(): Promise<number> {
 }
 
 describe('of several registries', () => {
-  test.each(['GET', 'PUT'])('one whose machine is gone costs a %s seconds, and nothing else', async (method) => {
+  test.each([
+    ['GET', undefined],
+    ['PUT', 'x'.repeat(3_000_000)],
+  ])('one whose machine is gone costs a %s seconds, and nothing else', async (method, body) => {
     const registry = await startRegistry();
     const door = await openDoor({ upstreams: [await silentPort(), registry.port].map(upstreamAt) });
-    const answers = [1, 2].map(() => ask(door, method, '/v2/team/app/manifests/1', credentials));
+    const answers = [1, 2].map(() => ask(door, method, '/v2/team/app/manifests/1', credentials, body));
     expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([200, 200]);
     expect(registry.asked).toHaveLength(2);
   });

@@ -91,7 +91,18 @@ describeWith(['openssl'], 'TLS', () => {
       vi.useRealTimers();
     });
     await follow();
-    expect(lines).toEqual([expect.stringMatching(/clients refuse it: renew it/)]);
+    const refusal = expect.stringMatching(/clients refuse it: renew it/) as unknown;
+    expect(lines).toEqual([refusal]);
+    const following = followTls(server, files, await loadTls(files), log, 20);
+    onTestFinished(() => {
+      following.close();
+    });
+    const renewed = await certificateFor('as old');
+    await cp(renewed.key, files.key);
+    await cp(renewed.cert, files.cert);
+    await vi.waitFor(() => {
+      expect(lines.slice(-2)).toEqual([expect.stringContaining('in use'), refusal]);
+    });
   });
 
   test.each([

@@ -1,8 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import request from 'supertest';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startAdminServer, type AdminServer } from './admin-server.js';
 import { collectDefaultMetrics, register } from './metrics.js';
 
@@ -53,6 +55,23 @@ describe('the admin address', () => {
       .expect(200)
       .expect('content-type', /^text\/plain; version=0\.0\.4/);
     expect(text).toContain('\nprocess_resident_memory_bytes ');
+  });
+
+  it.each(['/readyz', '/metrics'])('asks once for all who want %s meanwhile', async (path) => {
+    let asked = 0;
+    const slowly = () => {
+      asked += 1;
+      return delay(200, undefined);
+    };
+    await start(slowly, async () => String(await slowly()));
+    const socket = connect(socketPath);
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(200));
+    await vi.waitFor(() => {
+      expect(String(socket.read() ?? '')).toContain('200 OK');
+    });
+    socket.destroy();
+    expect(asked).toBeLessThan(5);
+    await get(path).expect(200);
   });
 
   it('answers 500 when the metrics cannot be had', async () => {

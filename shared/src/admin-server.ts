@@ -2,6 +2,7 @@ import { createServer } from 'node:http';
 import { register } from 'prom-client';
 import { listen } from './listen.js';
 import type { ListenAddress } from './listen-address.js';
+import { together } from './together.js';
 
 export interface AdminServer {
   close(): void;
@@ -18,18 +19,19 @@ export async function startAdminServer(
   unready: () => Promise<string | undefined>,
   metrics: () => Promise<string>,
 ): Promise<AdminServer> {
+  const [reasonNow, metricsNow] = [together(unready), together(metrics)];
   const server = createServer((request, response) => {
     const answer = (status: number, body: string, type = 'text/plain; charset=utf-8') =>
       response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body);
     const path = request.url?.split('?')[0];
     if (path === '/healthz') answer(200, 'ok\n');
     else if (path === '/readyz') {
-      unready().then(
+      reasonNow().then(
         (reason) => (reason === undefined ? answer(200, 'ready\n') : answer(503, `${reason}\n`)),
         (error: unknown) => answer(503, `${String(error)}\n`),
       );
     } else if (path === '/metrics') {
-      metrics().then(
+      metricsNow().then(
         (text) => answer(200, text, register.contentType),
         (error: unknown) => answer(500, `${String(error)}\n`),
       );

@@ -35,4 +35,5 @@ export * from './settings-error.js';
 export * from './stop-on-signals.js';
 export * from './swift-settings.js';
 export * from './threads.js';
+export * from './together.js';
 export * from './unknown-variables.js';

@@ -125,6 +125,8 @@ describe('revoke', () => {
     const all = rule('# release team', '- ann', '- bob', '# guests', '- eve');
     expect(revoke(all, 'ann', 'push', 'a')).toBe(rule('# release team', '- bob', '# guests', '- eve'));
     expect(revoke(all, 'eve', 'push', 'a')).toBe(rule('# release team', '- ann', '- bob', '# guests'));
+    const one = `${rule('# release team', '- ann')}    pull: [eve]\n`;
+    expect(revoke(one, 'ann', 'push', 'a')).toContain('# release team');
   });
 
   it('leaves a policy when its last rule goes', () => {

@@ -37,7 +37,7 @@ export function revoke(text: string, who: string, action: Action, pattern: strin
     takeOut(list, who);
     if (list.items.length > 0) continue;
     // The parser counts what stands above the next rule among these, once a comment stands further in.
-    rule.comment = joined(list.comment, rule.comment);
+    rule.comment = joined(list.commentBefore, list.comment, rule.comment);
     rule.delete(action);
     if (rule.items.length === 1) dropRule(document, rule);
   }

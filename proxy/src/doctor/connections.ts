@@ -29,16 +29,17 @@ export async function* examineRegistries(settings: ProxySettings): AsyncGenerato
       yield { state: 'warn', about, text, remedy: 'start it, or set WHARFIE_REGISTRY_URL to where it is' };
     }
   }
-  if (silent < registries.length || !(await answered(askDoor(settings)))) return;
+  if (silent < registries.length || !(await doorRuns(settings))) return;
   const text = 'the door runs, and all that it can answer is that no registry does';
   yield { state: 'bad', about: 'registry', text, remedy: 'mend what is said of each' };
 }
 
-function answered(answer: Promise<unknown>): Promise<boolean> {
-  return answer.then(
-    () => true,
-    () => false,
-  );
+function doorRuns(settings: ProxySettings): Promise<boolean> {
+  return askDoor(settings).then(isOurs, () => false);
+}
+
+function isOurs({ statusCode, headers }: IncomingMessage): boolean {
+  return statusCode === 401 && headers['docker-distribution-api-version'] !== undefined;
 }
 
 /** The door is tried where it listens; it is no fault when it does not run. */
@@ -47,9 +48,8 @@ export async function* examineDoor(settings: ProxySettings): AsyncGenerator<Find
   const about = 'door';
   const place = formatListenAddress(listen);
   try {
-    const { statusCode, headers } = await askDoor(settings);
-    const ours = statusCode === 401 && headers['docker-distribution-api-version'] !== undefined;
-    if (ours) yield { state: 'ok', about, text: `it asks strangers on ${place} for an account` };
+    if (isOurs(await askDoor(settings)))
+      yield { state: 'ok', about, text: `it asks strangers on ${place} for an account` };
     else {
       const text = `what answers on ${place} is not this proxy`;
       yield { state: 'bad', about, text, remedy: 'stop it, or set WHARFIE_LISTEN to another address' };

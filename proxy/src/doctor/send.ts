@@ -1,7 +1,7 @@
 import type { ListenAddress } from '@wharfie/shared';
-import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { answerTo } from '../answer-to.js';
 
 /** Where a request finds what listens on an address. */
 export function requestOptions(address: ListenAddress): RequestOptions {
@@ -17,6 +17,5 @@ export async function send(options: RequestOptions, patience: number): Promise<I
   const signal = AbortSignal.timeout(patience);
   const request = options.protocol === 'https:' ? httpsRequest : httpRequest;
   const sent = request({ ...options, agent: false, signal }).end();
-  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
-  return answer;
+  return answerTo(sent);
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { together } from '@wharfie/shared';
 import type { StorageDriver } from './storage-driver.js';
 
 /** Says why a storage cannot be used just now, or undefined: it writes, reads and removes a small object. */
@@ -22,11 +23,5 @@ export function probeOf(storage: StorageDriver, patience: number): Probe {
       return `the storage does not work: ${(error as Error).message}`;
     }
   };
-  let underWay: ReturnType<Probe> | undefined;
-  return () => {
-    underWay ??= probe().finally(() => {
-      underWay = undefined;
-    });
-    return underWay;
-  };
+  return together(probe);
 }
