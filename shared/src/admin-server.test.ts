@@ -63,7 +63,7 @@ describe('the admin address', () => {
       asked += 1;
       return delay(200, undefined);
     };
-    await start(slowly, async () => String(await slowly()));
+    await start(slowly, () => slowly().then(() => 'metrics'));
     const socket = connect(socketPath);
     socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(200));
     await vi.waitFor(() => {
