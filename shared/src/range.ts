@@ -4,7 +4,7 @@ export interface ByteRange {
   length: number;
 }
 
-/** Each is a reading of the storage; who asks for more gets the whole (RFC 9110 §14.2). */
+/** Each is a reading of the storage; whoever asks for more gets the whole (RFC 9110 §14.2). */
 const mostRanges = 16;
 
 /**

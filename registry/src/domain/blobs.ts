@@ -44,8 +44,8 @@ export class Blobs {
   }
 
   /**
-   * The digest under which the storage has the bytes of a blob that `repository` links, or undefined: what others have heard
-   * of its size does not count, as on this more is built.
+   * The digest under which the storage has the bytes of a blob that `repository` links, or undefined. Asks the storage, and
+   * not the remembered sizes: a manifest or a mount is about to rely on the answer.
    */
   async held(repository: string, digest: Digest, signal: AbortSignal): Promise<Digest | undefined> {
     const stored = await this.#linked(repository, digest, signal);

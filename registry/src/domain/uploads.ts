@@ -50,7 +50,7 @@ export class UploadOffsetError extends OciError {
  */
 export class Uploads {
   readonly #hashes = new RunningHashes();
-  /** What was found under uploads in the end, also when their Location does not say it: for who asks again for their end. */
+  /** What was found under uploads in the end, also when their Location does not say it: for whoever asks again for their end. */
   readonly #found = new LRUCache<string, Digest>({ max: mostFound });
 
   constructor(
@@ -193,7 +193,7 @@ export class Uploads {
   ): Promise<boolean> {
     const isGone =
       error instanceof OciError && (error instanceof UploadOffsetError || error.problem === 'BLOB_UPLOAD_UNKNOWN');
-    // Only who has sent the bytes, as the signed Location proves, may have the blob for it.
+    // Only whoever has sent the bytes, as the signed Location proves, may have the blob for it.
     if (!isGone || (sent !== digest && this.#found.get(id) !== digest)) return false;
     for (const pause of looks) {
       await delay(pause, undefined, { signal });

@@ -22,7 +22,7 @@ export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Log
   const { id, request, response } = exchange;
   const { socket, method = '' } = request;
   const start = performance.now();
-  // Now: Fastify gets another URL.
+  // Before Fastify gets another URL.
   const check = isCheck(request);
   const [readBefore, writtenBefore] = carried.get(socket) ?? [0, 0];
   response.once('close', () => {

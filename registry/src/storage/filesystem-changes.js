@@ -206,7 +206,7 @@ async function appear(files, temporary) {
         const ready = from && readyAt(place, from, target);
         move = { place, stage: ready ?? join(temporary, randomUUID()), staged: [] };
         moves.push(move);
-        // Not with the folders around it: where those are missing, the disk itself is.
+        // Not its parents: where those are missing, the disk itself is.
         if (!ready && place !== target) fs.mkdirSync(move.stage);
       }
       const file = join(move.stage, relative(place, target));

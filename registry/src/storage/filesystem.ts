@@ -25,7 +25,7 @@ const rememberedNames = 400_000;
 /** Files of at most so many bytes are remembered, and how many of them: a megabyte or two. */
 const smallSize = 256;
 const smallFiles = 4_000;
-/** How long a file or directory must have been at rest to be remembered: above any file system's time stamps. */
+/** How long a file or directory must be unchanged to be remembered: longer than the steps of any file system's clock. */
 const restMilliseconds = 1000;
 
 type Work<Task extends keyof Tasks> = Parameters<Tasks[Task]>[0];

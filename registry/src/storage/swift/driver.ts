@@ -18,7 +18,7 @@ export interface SwiftLimits {
   manifestEntries: number;
 }
 
-/** Bytes of a segment: long enough for a thousand of them to be much, short enough for little to be lost with one. */
+/** Bytes of a segment: a thousand of them make a large blob, and to lose one costs little. */
 const segmentSize = 256 * 1024 * 1024;
 
 /**
@@ -102,7 +102,7 @@ export class SwiftDriver implements StorageDriver {
           check();
           await putSmall(this.client, name, first, signal);
         } else if (await this.#uploads.isThere(name, length, signal, true)) {
-          // To replace it would leave its segments to nobody.
+          // To replace it would leave its segments behind.
           for await (const _ of intake.portion(Infinity)); // Its digest is checked all the same.
           check();
         } else await putStream(this.client, name, { head: first, intake, most: Infinity }, check, signal);

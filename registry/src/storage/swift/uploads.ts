@@ -165,7 +165,7 @@ export class SwiftUploads {
     else if (copied && tiny?.length === size) await putSmall(this.client, name, tiny, signal);
     else if (copied) await this.#copy(upload, only, name, signal);
     else if (await this.isThere(name, size, signal)) {
-      // To replace it would leave its segments to nobody.
+      // To replace it would leave its segments behind.
       await this.#end(upload, state, signal);
       return;
     } else {
