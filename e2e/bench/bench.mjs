@@ -1,12 +1,12 @@
 // What every benchmark shares: takes measures on several sides in turn, round after round, and reports medians, spread and
 // ratios. Whatever slows this machine down slows all sides of a round, so a ratio is that of a round, and the median of those.
 import { fork } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
+import { isInstalled } from '../harness/is-installed.mjs';
 import { memoryOf, processorTimeOf } from '../harness/processes.mjs';
 import { median, shown } from './numbers.mjs';
 import { plot } from './plot.mjs';
@@ -105,18 +105,6 @@ export function need(...programs) {
   if (missing.length > 0) fail(`not installed: ${missing.join(', ')}; on Debian: apt-get install ${missing.join(' ')}`);
 }
 
-/** @param {string} program */
-export function isInstalled(program) {
-  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
 /** Ends the program, before anything was started. @param {string} message @returns {never} */
 function fail(message) {
   console.error(message);
@@ -155,7 +143,11 @@ export async function bench(name, suites, options) {
     });
   try {
     for (const { title, sides, measures } of wanted) {
-      const results = await takeAll(sides, measures, options, load, interrupted);
+      const endable = measures.map((measure) => ({
+        ...measure,
+        take: (/** @type {Run} */ run) => Promise.race([measure.take(run), interrupted]),
+      }));
+      const results = await takeAll(sides, endable, options, load);
       const suite = { title, sides: sides.map((side) => side.name), results };
       done.push(suite);
       console.log(`\n## ${title}\n\n${table(suite)}`);
@@ -197,8 +189,8 @@ async function write(name, suites, { size, rounds, out }) {
     for (const result of results) await writeFile(join(out, `${name}-${result.id}.svg`), plot(result, sides));
 }
 
-/** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load @param {Promise<never>} interrupted */
-async function takeAll(sides, measures, { rounds, size }, load, interrupted) {
+/** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load */
+async function takeAll(sides, measures, { rounds, size }, load) {
   const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-'));
   /** @type {Running[]} */
   const running = [];
@@ -219,7 +211,7 @@ async function takeAll(sides, measures, { rounds, size }, load, interrupted) {
     }
     /** @type {Result[]} */
     const results = [];
-    for (const measure of measures) results.push(await takeOne(running, measure, rounds, size, load, interrupted));
+    for (const measure of measures) results.push(await takeOne(running, measure, rounds, size, load));
     return results;
   } finally {
     for (const side of running.reverse()) await side.stop();
@@ -227,15 +219,8 @@ async function takeAll(sides, measures, { rounds, size }, load, interrupted) {
   }
 }
 
-/** @param {Running[]} sides @param {Measure} measure @param {number} usual @param {number} size @param {Load} load @param {Promise<never>} interrupted @returns {Promise<Result>} */
-async function takeOne(
-  sides,
-  { id, title, unit, better, wanted = {}, most, rounds, take },
-  usual,
-  size,
-  load,
-  interrupted,
-) {
+/** @param {Running[]} sides @param {Measure} measure @param {number} usual @param {number} size @param {Load} load @returns {Promise<Result>} */
+async function takeOne(sides, { id, title, unit, better, wanted = {}, most, rounds, take }, usual, size, load) {
   /** @type {Record<string, number[]>} */
   const values = Object.fromEntries(sides.map(({ name }) => [name, []]));
   /** @type {Record<string, number>} */
@@ -247,8 +232,7 @@ async function takeOne(
       const watched = watchMemory(side);
       const name = `${id}-${round}-${Date.now()}`;
       const before = processorTimeOf(side.processes());
-      const taken = take({ side, size, name, load, memory: watched.peak });
-      const value = await Promise.race([taken, interrupted]).finally(watched.stop);
+      const value = await take({ side, size, name, load, memory: watched.peak }).finally(watched.stop);
       values[side.name]?.push(value);
       processor[side.name]?.push(processorTimeOf(side.processes()) - before);
       memory[side.name] = Math.max(memory[side.name] ?? 0, watched.peak.rss);

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { freePort } from '../harness/free-port.mjs';
-import { isInstalled } from './bench.mjs';
+import { isInstalled } from '../harness/is-installed.mjs';
 import { basic } from './sides.mjs';
 
 const run = promisify(execFile);

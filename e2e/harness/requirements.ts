@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { describe, it } from 'vitest';
+import { isInstalled } from './is-installed.mjs';
 
 /** What a suite needs of the machine beside Node, and how to have it. */
 const requirements = {
@@ -60,14 +60,5 @@ export function describeWith(needs: readonly Requirement[], name: string, suite:
 }
 
 function found(command: string): boolean {
-  return `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin${delimiter}/usr/local/go/bin`
-    .split(delimiter)
-    .some((folder) => {
-      try {
-        accessSync(join(folder, command), constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
+  return isInstalled(command, '/usr/sbin', '/usr/local/go/bin');
 }

@@ -11,6 +11,7 @@ import {
 import httpProxy from 'http-proxy';
 import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import { refuseUpgrade } from './answer-to.js';
 import { clientLeft, resetClient, type Exchange } from './exchange.js';
 import { requestHeaders, responseHeaders } from './headers.js';
 import { refuse } from './refuse.js';
@@ -120,12 +121,9 @@ export class Forwarder {
     sent.setTimeout(this.idle);
     // Until it is connected; from then on the time above counts.
     if (socket?.connecting) socket.setTimeout(connectTimeout);
-    sent.once('upgrade', (_answer, socket) => {
-      socket.destroy();
-      this.#onError(attempt, new Error('the registry answered 101, which nobody asked for'));
-    });
+    refuseUpgrade(sent);
     if (clientLeft(attempt.exchange)) sent.destroy();
-    else if (sent.socket && bodyOutstanding(request)) sendAtOnce(sent, sent.socket);
+    else if (socket && bodyOutstanding(request)) sendAtOnce(sent, socket);
   }
 
   async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {

@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener } from 'node:http';
 import { request } from 'node:http';
 import { describe, expect, test, vi } from 'vitest';
 import { parsePolicy } from '../src/access/policy.js';
-import { ask, basic, deferred, openDoor, openPolicyText, type TestDoor } from './harness.js';
+import { ask, basic, deferred, openDoor, openPolicyText, switchProtocols, type TestDoor } from './harness.js';
 
 /** A registry's catalog over `repositories`, in pages of at most `page`. */
 function catalogOf(repositories: string[], page = 1000): RequestListener {
@@ -49,11 +49,7 @@ describe('the catalog', () => {
   });
 
   test('is a 502 when the registry switches protocols, each time', async () => {
-    const door = await openDoor({
-      registry: ({ socket }) => {
-        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
-      },
-    });
+    const door = await openDoor({ registry: switchProtocols });
     for (const _ of [1, 2]) expect((await list(door, 'bob')).status).toBe(502);
   });
 

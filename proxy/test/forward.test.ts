@@ -16,8 +16,10 @@ import {
   heard,
   hears,
   listenOn,
+  nextConnectionOver,
   openDoor,
   speak,
+  switchProtocols,
   upstreamAt,
   type TestDoor,
 } from './harness.js';
@@ -165,11 +167,7 @@ describe('a registry that dies', () => {
   });
 
   test('and switches protocols, for which nobody asked, is a 502', async () => {
-    const door = await openDoor({
-      registry: ({ socket }) => {
-        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
-      },
-    });
+    const door = await openDoor({ registry: switchProtocols });
     expect(await ask(door, 'GET', blob, credentials)).toMatchObject({ status: 502 });
   });
 
@@ -464,9 +462,7 @@ test.each([
       if (incoming.method === 'GET') void writeForever(response);
     },
   });
-  const closed = new Promise((resolve) => {
-    door.server.once('connection', (socket: Socket) => socket.once('close', resolve));
-  });
+  const closed = nextConnectionOver(door);
   dial(door)
     .on('error', () => undefined)
     .pause()

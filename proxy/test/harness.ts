@@ -204,6 +204,18 @@ export async function heard(socket: Socket): Promise<string> {
   return said;
 }
 
+/** When the door's next connection is over. No listener for errors: what nobody else listens for fails the test. */
+export function nextConnectionOver({ server }: TestDoor): Promise<unknown> {
+  return new Promise((resolve) => {
+    server.once('connection', (socket: Socket) => socket.once('close', resolve));
+  });
+}
+
+/** A registry's answer for which nobody asked. */
+export const switchProtocols: RequestListener = ({ socket }) => {
+  socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
+};
+
 /** What the other side says until `pattern` is in it. */
 export async function hears(socket: Socket, pattern: RegExp): Promise<string> {
   let said = '';

@@ -1,9 +1,8 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import { describe, expect, test, vi } from 'vitest';
 import { requestEvents } from '../src/connections.js';
-import { ask, basic, dial, heard, hears, openDoor, speak, type TestDoor } from './harness.js';
+import { ask, basic, dial, heard, hears, nextConnectionOver, openDoor, speak } from './harness.js';
 
 const authorization = `Authorization: ${basic('bob').Authorization}`;
 const upload = '/v2/team/app/blobs/uploads/01234567-0123-4123-8123-0123456789ab';
@@ -252,12 +251,7 @@ test.each(nonsense)('%j behind a request ends the connection with the answer to 
   expect(door.asked).toHaveLength(3);
 });
 
-/** Without a listener for errors: what nobody else listens for fails the test. */
-function nextConnectionOver({ server }: TestDoor): Promise<unknown> {
-  return new Promise((resolve) => {
-    server.once('connection', (socket: Socket) => socket.once('close', resolve));
-  });
-}
+const tunnelBehind = `GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\nCONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n`;
 
 test('a tunnel behind a request takes nothing from that: its answer comes whole, or its client may leave', async () => {
   const size = 32 * 1024 * 1024;
@@ -266,11 +260,10 @@ test('a tunnel behind a request takes nothing from that: its answer comes whole,
       response.writeHead(200, { 'Content-Length': size }).end(Buffer.alloc(size));
     },
   });
-  const asked = `GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\nCONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n`;
-  expect((await speak(door, asked)).split('\r\n\r\n')[1]).toHaveLength(size);
+  expect((await speak(door, tunnelBehind)).split('\r\n\r\n')[1]).toHaveLength(size);
   const leaving = dial(door);
   const over = nextConnectionOver(door);
-  leaving.write(asked);
+  leaving.write(tunnelBehind);
   await once(leaving, 'data');
   leaving.resetAndDestroy();
   await over;
@@ -290,9 +283,7 @@ test('a tunnel behind a pull that nobody reads is no way around the time-out', a
   door.server.timeout = 300;
   const socket = dial(door);
   const over = nextConnectionOver(door);
-  socket.write(
-    `GET ${manifest} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\nCONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n`,
-  );
+  socket.write(tunnelBehind);
   socket.pause();
   await over;
 });

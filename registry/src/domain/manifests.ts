@@ -2,7 +2,7 @@ import type { Digest, Reference } from '@wharfie/shared';
 import { OciError, algorithmOf, digestOf } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { StorageDriver } from '../storage/storage-driver.js';
-import { StorageUnavailable, missingAs } from '../storage/storage-driver.js';
+import { StorageUnavailable, failureAs, missingAs } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
 import { blobPath, readLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
 import type { Manifest } from './manifest.js';
@@ -110,10 +110,11 @@ export class Manifests {
       return;
     }
     const { digest } = reference;
-    const subject = await this.#subject(repository, digest, signal);
+    // Of a damaged one, which can be deleted all the same, nobody knows what it names as its subject.
+    const found = await this.#find(repository, digest, signal).catch(failureAs(DamagedManifest, undefined));
     // To its end, also when the client leaves.
     const { signal: own } = new AbortController();
-    if (subject) await this.referrers.remove(repository, subject, digest, own);
+    if (found?.subject) await this.referrers.remove(repository, found.subject, digest, own);
     // distribution leaves the folder of what it deletes, which is empty then.
     const wasLinked = await this.#isLinked(repository, digest, own);
     // Before its tags: whoever pushes them at the same moment finds it gone, and writes all anew.
@@ -148,16 +149,6 @@ export class Manifests {
   async #find(repository: string, digest: Digest, signal: AbortSignal): Promise<Known | undefined> {
     const stored = await readLink(this.storage, revisionLinkPath(repository, digest), signal);
     return stored && this.#read(stored, signal);
-  }
-
-  /** What a manifest names as its subject; of a damaged one, which can be deleted all the same, nobody knows. */
-  async #subject(repository: string, digest: Digest, signal: AbortSignal): Promise<Digest | undefined> {
-    try {
-      return (await this.#find(repository, digest, signal))?.subject;
-    } catch (error) {
-      if (error instanceof DamagedManifest) return undefined;
-      throw error;
-    }
   }
 
   async #read(digest: Digest, signal: AbortSignal): Promise<Known | undefined> {

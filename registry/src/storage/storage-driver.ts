@@ -149,8 +149,13 @@ export class PathNotFound extends Error {
 
 /** For `catch`: what is not in the storage is an answer, every other failure stays one. */
 export function missingAs<T>(answer: T): (error: unknown) => T {
+  return failureAs(PathNotFound, answer);
+}
+
+/** The same for failures of another kind. */
+export function failureAs<T>(kind: abstract new (...args: never) => Error, answer: T): (error: unknown) => T {
   return (error) => {
-    if (error instanceof PathNotFound) return answer;
+    if (error instanceof kind) return answer;
     throw error;
   };
 }

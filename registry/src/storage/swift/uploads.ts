@@ -2,7 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { purgeEach } from '../purge-each.js';
 import type { ByteSource, Part } from '../storage-driver.js';
-import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, missingAs } from '../storage-driver.js';
+import {
+  InvalidOffset,
+  PathNotFound,
+  StorageFull,
+  StorageUnavailable,
+  failureAs,
+  missingAs,
+} from '../storage-driver.js';
 import { copySegment, putManifest } from './assemble.js';
 import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
@@ -211,7 +218,7 @@ export class SwiftUploads {
   /** @throws PathNotFound */
   async cancel(upload: string, signal: AbortSignal): Promise<void> {
     // Where there is no room for an election, a listing alone says what else there is.
-    const state = await this.state(upload, {}, signal).catch(fullAs(undefined));
+    const state = await this.state(upload, {}, signal).catch(failureAs(StorageFull, undefined));
     if (state?.mine && state.size === 0) await this.#forget(upload, signal);
     else await this.#end(upload, state, signal);
   }
@@ -243,7 +250,9 @@ export class SwiftUploads {
     // only removing makes room: then what is left costs space for good, where no mark of an election tells of it. A full
     // disk is another matter: Swift answers 503, as to any trouble, and leaves that disk out for a minute, for deletions
     // too. To go on would take `begun` away, by which the purge finds it all later, and most likely nothing else.
-    await putSmall(this.client, ended, Buffer.from(new Date().toISOString()), signal).catch(fullAs(undefined));
+    await putSmall(this.client, ended, Buffer.from(new Date().toISOString()), signal).catch(
+      failureAs(StorageFull, undefined),
+    );
     await this.#forget(upload, signal);
     const used = await this.#used(upload, before, signal);
     if (!used) return;
@@ -376,14 +385,6 @@ export class SwiftUploads {
 
 function after(state: State, segment: Segment): State {
   return { size: state.size + segment.size, segments: [...state.segments, segment] };
-}
-
-/** Takes a StorageFull for this answer: for a `catch`. */
-function fullAs<T>(answer: T): (error: unknown) => T {
-  return (error) => {
-    if (error instanceof StorageFull) return answer;
-    throw error;
-  };
 }
 
 function nameList(segments: readonly Segment[]): string[] {
