@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
+import { setTimeout as delay } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { Intake } from './intake.js';
@@ -33,6 +35,38 @@ describe('Intake', () => {
     expect((await intake.gather(3)).toString()).toBe('cde');
     expect((await intake.gather(99)).toString()).toBe('fgh');
     expect(intake.ended).toBe(true);
+  });
+
+  it('is taken in large pieces, however small those are that come', async () => {
+    const intake = new Intake(pieces(...'abcdefghij'), never);
+    const taken: string[] = [];
+    for await (const piece of intake.pieces(7)) taken.push(piece.toString());
+    expect(taken).toEqual(['abcdefg']);
+    expect(await rest(intake)).toBe('hij');
+  });
+
+  it('is taken in pieces that are no larger than a buffer, and lose nothing between them', async () => {
+    const content = randomBytes(2_500_000);
+    const intake = new Intake(pieces('ab', content, 'yz'), never);
+    const taken: Buffer[] = [];
+    for await (const piece of intake.pieces(Infinity)) taken.push(Buffer.from(piece));
+    expect(taken.map(({ length }) => length)).toEqual([2 ** 20, 2 ** 20, 2_500_004 - 2 * 2 ** 20]);
+    expect(Buffer.concat(taken).equals(Buffer.concat([Buffer.from('ab'), content, Buffer.from('yz')]))).toBe(true);
+  });
+
+  it('passes on what came a second ago, and loses nothing of what it waited for', async () => {
+    let passedOn = false;
+    async function* waiting(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from('ab');
+      while (!passedOn) await delay(10);
+      yield Buffer.from('cd');
+    }
+    const taken: string[] = [];
+    for await (const piece of new Intake(waiting(), never).pieces(99)) {
+      taken.push(piece.toString());
+      passedOn = true;
+    }
+    expect(taken).toEqual(['ab', 'cd']);
   });
 
   it('needs no more memory for bytes that come one by one', async () => {

@@ -1,11 +1,17 @@
-import { freeBuffer } from '@wharfie/shared';
+import { freeBuffer, giveBack, takeBuffer } from '@wharfie/shared';
 import type { ByteSource } from './storage-driver.js';
+
+/** Milliseconds for which bytes wait for more, so that few large pieces go on. */
+const patience = 1000;
+const late = Symbol('late');
 
 /** A source that is taken in portions. When it fails, what came before stays usable: the failure is kept beside it. */
 export class Intake {
   readonly #iterator: AsyncIterator<Uint8Array>;
   /** What was read and is yet to be taken. */
   #kept: Uint8Array[] = [];
+  /** What was asked for, and then not waited for. */
+  #coming: Promise<Uint8Array | undefined> | undefined;
   #interrupt: ((reason: unknown) => void) | undefined;
   /** No byte follows. */
   ended = false;
@@ -55,13 +61,57 @@ export class Intake {
     }
   }
 
+  /**
+   * The same in large pieces, however small those are that come; a source that is slow waits for a second at most. A piece is
+   * overwritten when the next one is asked for.
+   */
+  async *pieces(atMost: number): AsyncGenerator<Uint8Array> {
+    const piece = takeBuffer();
+    try {
+      for (let left = atMost; left > 0;) {
+        const size = await this.#fill(piece.subarray(0, left));
+        if (size === 0) return;
+        left -= size;
+        yield piece.subarray(0, size);
+      }
+    } finally {
+      giveBack(piece);
+    }
+  }
+
   /** Lets the source go, which may still be waiting for bytes of its own. */
   close(): void {
     this.signal.removeEventListener('abort', this.#abort);
     if (!this.ended || this.signal.aborted) this.#iterator.return?.().catch(() => undefined);
   }
 
-  async #next(): Promise<Uint8Array | undefined> {
+  /** Copies what comes until `target` is full, and no longer than `patience` once something came; how much that is. */
+  async #fill(target: Uint8Array): Promise<number> {
+    let size = 0;
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<typeof late>((resolve) => (timer = setTimeout(resolve, patience, late)));
+    while (size < target.length) {
+      const next = this.#next();
+      const chunk = await (size === 0 ? next : Promise.race([next, timeout]));
+      if (chunk === late) this.#coming = next;
+      if (chunk === late || !chunk) break;
+      const part = chunk.subarray(0, target.length - size);
+      target.set(part, size);
+      size += part.length;
+      if (part.length < chunk.length) this.#kept.unshift(chunk.subarray(part.length));
+      else freeBuffer(chunk);
+    }
+    clearTimeout(timer);
+    return size;
+  }
+
+  #next(): Promise<Uint8Array | undefined> {
+    const next = this.#coming ?? this.#read();
+    this.#coming = undefined;
+    return next;
+  }
+
+  async #read(): Promise<Uint8Array | undefined> {
     const kept = this.#kept.shift();
     if (kept) return kept;
     try {

@@ -103,7 +103,9 @@ export class SwiftClient {
     };
     this.#short = new Agent({ ...settings, connections: connections.short });
     this.#downloads = new Agent({ ...settings, connections: connections.slow });
-    this.#uploads = new Agent({ ...settings, connections: connections.slow });
+    // A source is asked for its next bytes once the system has taken those before: it may overwrite them then.
+    const connect = { ...settings.connect, highWaterMark: 1 };
+    this.#uploads = new Agent({ ...settings, connect, connections: connections.slow });
   }
 
   async call(call: Call, signal: AbortSignal): Promise<Answer> {

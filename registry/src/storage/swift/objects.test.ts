@@ -1,4 +1,8 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { giveBack, takeBuffer } from '@wharfie/shared';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import { Intake } from '../intake.js';
@@ -83,6 +87,32 @@ describe('an object that is written, read whole, or removed', () => {
       ['PUT', 'content'],
       ['DELETE', ''],
     ]);
+  });
+
+  it('is sent whole to a Swift that reads slowly, from a buffer that is used over and over', async () => {
+    const content = randomBytes(16 * 1024 * 1024);
+    const slow = createServer((request, response) => {
+      setTimeout(() => {
+        const hash = createHash('md5');
+        request.on('data', (chunk: Buffer) => hash.update(chunk));
+        request.on('end', () => response.writeHead(201, { etag: hash.digest('hex') }).end());
+      }, 100);
+    }).listen(0, '127.0.0.1');
+    await once(slow, 'listening');
+    ends.push(() => slow.close());
+    const storageUrl = `http://127.0.0.1:${(slow.address() as AddressInfo).port}`;
+    const session = { token: 'token', storageUrl, expires: undefined };
+    const client = new SwiftClient({ login: () => Promise.resolve(session), container: 'c' });
+    ends.push(() => client.close());
+    // So many that those to come are smaller than what a connection holds back.
+    const taken = Array.from({ length: 600 }, takeBuffer);
+    const stream = { head: Buffer.from('head'), intake: new Intake(pieces(content), signal), most: Infinity };
+    const stored = await putStream(client, 'name', stream, () => undefined, signal);
+    giveBack(...taken);
+    expect(stored).toEqual({
+      size: content.length + 4,
+      etag: createHash('md5').update('head').update(content).digest('hex'),
+    });
   });
 
   it('was not removed whole when Swift says so in the text of an answer of 200', async () => {

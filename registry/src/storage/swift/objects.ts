@@ -69,7 +69,7 @@ export async function putStream(
   };
   async function* body(): AsyncGenerator<Uint8Array> {
     yield take(head);
-    for await (const chunk of intake.portion(most)) yield take(chunk);
+    for await (const piece of intake.pieces(most)) yield take(piece);
     approve();
   }
   const headers = { 'content-type': 'application/octet-stream', ...more };
