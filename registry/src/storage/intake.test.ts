@@ -38,7 +38,7 @@ describe('Intake', () => {
   });
 
   it('is taken in large pieces, however small those are that come', async () => {
-    const intake = new Intake(pieces(...'abcdefghij'), never);
+    const intake = new Intake(pieces('ab', 'c', 'd', 'ef', 'g', 'hi', 'j'), never);
     const taken: string[] = [];
     for await (const piece of intake.pieces(7)) taken.push(piece.toString());
     expect(taken).toEqual(['abcdefg']);
