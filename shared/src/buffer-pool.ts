@@ -12,7 +12,7 @@ const spare: Buffer[] = [];
 let made = 0;
 let lent = 0;
 
-/** A buffer for the bytes of a file on their way, whose content is anything. Whoever is done with it gives it back. */
+/** A buffer for bytes on their way, whose content is anything. Whoever is done with it gives it back. */
 export function takeBuffer(): Buffer {
   const known = spare.pop();
   if (known) return known;

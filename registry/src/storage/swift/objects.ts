@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
+import { freeBuffer } from '@wharfie/shared';
 import { PathNotFound, StorageUnavailable, missingAs } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
 import type { Intake } from '../intake.js';
@@ -50,7 +51,7 @@ export interface Stored {
 
 /**
  * Streams what begins with `head` and goes on with at most `most` bytes of `intake`. Swift shows the object after the end
- * of the body, so the end waits for `approve`; when that throws, the connection is cut.
+ * of the body, so the end waits for `approve`; when that throws, the connection is cut. `head` is freed once it is sent.
  */
 export async function putStream(
   client: SwiftClient,
@@ -69,6 +70,7 @@ export async function putStream(
   };
   async function* body(): AsyncGenerator<Uint8Array> {
     yield take(head);
+    freeBuffer(head);
     for await (const piece of intake.pieces(most)) yield take(piece);
     approve();
   }
