@@ -62,20 +62,23 @@ export class Intake {
   }
 
   /**
-   * The same in large pieces, however small those are that come; a source that is slow waits for a second at most. A piece is
-   * overwritten when the next one is asked for.
+   * The same in large pieces, however small those are that come; what came waits for more for a second at most. A piece is
+   * somebody else's when the next one is asked for.
    */
   async *pieces(atMost: number): AsyncGenerator<Uint8Array> {
-    const piece = takeBuffer();
-    try {
-      for (let left = atMost; left > 0;) {
+    for (let left = atMost; left > 0;) {
+      // Whoever waits for a client holds no memory meanwhile.
+      const first = await this.#next();
+      if (!first) return;
+      this.#kept.unshift(first);
+      const piece = takeBuffer();
+      try {
         const size = await this.#fill(piece.subarray(0, left));
-        if (size === 0) return;
         left -= size;
         yield piece.subarray(0, size);
+      } finally {
+        giveBack(piece);
       }
-    } finally {
-      giveBack(piece);
     }
   }
 
@@ -85,14 +88,14 @@ export class Intake {
     if (!this.ended || this.signal.aborted) this.#iterator.return?.().catch(() => undefined);
   }
 
-  /** Copies what comes until `target` is full, and no longer than `patience` once something came; how much that is. */
+  /** Copies what comes until `target` is full, or `patience` over; how much that is. */
   async #fill(target: Uint8Array): Promise<number> {
     let size = 0;
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<typeof late>((resolve) => (timer = setTimeout(resolve, patience, late)));
     while (size < target.length) {
       const next = this.#next();
-      const chunk = await (size === 0 ? next : Promise.race([next, timeout]));
+      const chunk = await Promise.race([next, timeout]);
       if (chunk === late) this.#coming = next;
       if (chunk === late || !chunk) break;
       const part = chunk.subarray(0, target.length - size);

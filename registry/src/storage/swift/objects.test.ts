@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { giveBack, takeBuffer } from '@wharfie/shared';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
@@ -18,6 +19,16 @@ describe('an object that is written, read whole, or removed', () => {
   afterEach(async () => {
     for (const end of ends.splice(0)) await end();
   });
+  const clientOf = (server: Server): SwiftClient => {
+    const storageUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const session = { token: 'token', storageUrl, expires: undefined };
+    const client = new SwiftClient({ login: () => Promise.resolve(session), container: 'c', pause: 1 });
+    ends.push(
+      () => client.close(),
+      () => server.close(),
+    );
+    return client;
+  };
   /** Answered by `replies` in turn, the last again and again. */
   const open = async (...replies: Reply[]) => {
     const server = await serve(() => (replies.length > 1 ? replies.shift() : replies[0]) ?? { status: 500 });
@@ -89,6 +100,38 @@ describe('an object that is written, read whole, or removed', () => {
     ]);
   });
 
+  it('is what stands where a later write was faster, and not removed', async () => {
+    for (const status of [202, 409]) {
+      const { client, seen } = await open({ status });
+      const stream = { head: Buffer.from('con'), intake: new Intake(pieces('tent'), signal), most: 100 };
+      const stored = await putStream(client, 'name', stream, () => undefined, signal);
+      expect(stored).toEqual({ size: 7, etag: createHash('md5').update('content').digest('hex') });
+      expect(seen.map(({ method }) => method)).toEqual(['PUT']);
+    }
+  });
+
+  it('is not taken for written when Swift says so before the end, which nobody has approved', async () => {
+    const methods: (string | undefined)[] = [];
+    const hasty = createServer((request, response) => {
+      methods.push(request.method);
+      response.writeHead(202).end();
+    }).listen(0, '127.0.0.1');
+    await once(hasty, 'listening');
+    const client = clientOf(hasty);
+    let come: () => void = () => undefined;
+    const coming = new Promise<void>((resolve) => (come = resolve));
+    let approved = false;
+    const approve = (): void => {
+      approved = true;
+    };
+    const source = pieces(() => coming, 'tent');
+    const stream = { head: Buffer.from('con'), intake: new Intake(source, signal), most: 100 };
+    await expect(putStream(client, 'name', stream, approve, signal)).rejects.toThrow('somebody else');
+    come();
+    await delay(50);
+    expect({ approved, methods }).toEqual({ approved: false, methods: ['PUT'] });
+  });
+
   it('is sent whole to a Swift that reads slowly, from a buffer that is used over and over', async () => {
     const content = randomBytes(16 * 1024 * 1024);
     const slow = createServer((request, response) => {
@@ -99,11 +142,7 @@ describe('an object that is written, read whole, or removed', () => {
       }, 100);
     }).listen(0, '127.0.0.1');
     await once(slow, 'listening');
-    ends.push(() => slow.close());
-    const storageUrl = `http://127.0.0.1:${(slow.address() as AddressInfo).port}`;
-    const session = { token: 'token', storageUrl, expires: undefined };
-    const client = new SwiftClient({ login: () => Promise.resolve(session), container: 'c' });
-    ends.push(() => client.close());
+    const client = clientOf(slow);
     // So many that those to come are smaller than what a connection holds back.
     const taken = Array.from({ length: 600 }, takeBuffer);
     const stream = { head: Buffer.from('head'), intake: new Intake(pieces(content), signal), most: Infinity };

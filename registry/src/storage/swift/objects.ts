@@ -26,11 +26,12 @@ export function getSmall(client: SwiftClient, name: string, signal: AbortSignal)
   return getWhole(client, name, signal).catch(missingAs(undefined));
 }
 
+const created = 201;
 /**
- * What Swift answers to a PUT that it took: 409 when a later one was faster, which then stands as it would if ours had come
- * just before.
+ * What Swift answers to a PUT that it took. 202 and 409: a later one was faster, which then stands as it would if ours had
+ * come just before; 202 is said at once, whatever of the body is still to come.
  */
-const written = [201, 202, 409];
+const written = [created, 202, 409];
 
 /** Writes a small object. Swift refuses bytes that are not those of the etag. */
 export async function putSmall(
@@ -68,16 +69,25 @@ export async function putStream(
     size += chunk.length;
     return chunk;
   };
+  let approved = false;
   async function* body(): AsyncGenerator<Uint8Array> {
     yield take(head);
     freeBuffer(head);
     for await (const piece of intake.pieces(most)) yield take(piece);
     approve();
+    approved = true;
   }
+  const bytes = body();
   const headers = { 'content-type': 'application/octet-stream', ...more };
-  const answer = await client.send({ method: 'PUT', name, headers, body: body(), accept: written }, signal);
-  const etag = hash.digest('hex');
-  if (answer.status === 409 || bare(answer.header('etag')) === etag) return { size, etag };
+  const sent = client.send({ method: 'PUT', name, headers, body: bytes, accept: written }, signal);
+  // Who answers before the end, and then resets, leaves it waiting.
+  const answer = await sent.finally(() => void bytes.return(undefined).catch(() => undefined));
+  const stored = { size, etag: hash.digest('hex') };
+  if (answer.status !== created) {
+    if (approved) return stored;
+    throw new StorageUnavailable(`${name} was written by somebody else meanwhile`);
+  }
+  if (bare(answer.header('etag')) === stored.etag) return stored;
   await remove(client, name, signal);
   throw new StorageUnavailable(`${name} arrived damaged and was removed`);
 }
