@@ -132,6 +132,31 @@ describe('an object that is written, read whole, or removed', () => {
     expect({ approved, methods }).toEqual({ approved: false, methods: ['PUT'] });
   });
 
+  it('gives its buffer back when Swift breaks off in the middle, also after an answer whose end is that', async () => {
+    for (const answer of ['', 'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n']) {
+      const rude = createServer(({ socket }) => {
+        socket.write(answer);
+        setTimeout(() => socket.resetAndDestroy(), 20);
+      }).listen(0, '127.0.0.1');
+      await once(rude, 'listening');
+      const lent = takeBuffer();
+      giveBack(lent);
+      const source = pieces(
+        'a',
+        () => delay(100),
+        'b',
+        () => delay(100),
+      );
+      const stream = { head: Buffer.from('head'), intake: new Intake(source, signal), most: Infinity };
+      const written = putStream(clientOf(rude), 'name', stream, () => undefined, signal);
+      await expect(written).rejects.toThrow(StorageUnavailable);
+      await delay(300);
+      const again = takeBuffer();
+      giveBack(again);
+      expect([again === lent, answer]).toEqual([true, answer]);
+    }
+  });
+
   it('is sent whole to a Swift that reads slowly, from a buffer that is used over and over', async () => {
     const content = randomBytes(16 * 1024 * 1024);
     const slow = createServer((request, response) => {

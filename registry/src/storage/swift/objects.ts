@@ -63,28 +63,27 @@ export async function putStream(
   more: Record<string, string> = {},
 ): Promise<Stored> {
   const hash = createHash('md5');
-  let size = 0;
+  const sent = { size: 0, whole: false };
   const take = (chunk: Uint8Array): Uint8Array => {
     hash.update(chunk);
-    size += chunk.length;
+    sent.size += chunk.length;
     return chunk;
   };
-  let approved = false;
   async function* body(): AsyncGenerator<Uint8Array> {
     yield take(head);
     freeBuffer(head);
     for await (const piece of intake.pieces(most)) yield take(piece);
     approve();
-    approved = true;
+    sent.whole = true;
   }
   const bytes = body();
   const headers = { 'content-type': 'application/octet-stream', ...more };
-  const sent = client.send({ method: 'PUT', name, headers, body: bytes, accept: written }, signal);
+  const answered = client.send({ method: 'PUT', name, headers, body: bytes, accept: written }, signal);
   // Who answers before the end, and then resets, leaves it waiting.
-  const answer = await sent.finally(() => void bytes.return(undefined).catch(() => undefined));
-  const stored = { size, etag: hash.digest('hex') };
+  const answer = await answered.finally(() => void bytes.return(undefined).catch(() => undefined));
+  const stored = { size: sent.size, etag: hash.digest('hex') };
   if (answer.status !== created) {
-    if (approved) return stored;
+    if (sent.whole) return stored;
     throw new StorageUnavailable(`${name} was written by somebody else meanwhile`);
   }
   if (bare(answer.header('etag')) === stored.etag) return stored;
