@@ -163,6 +163,45 @@ describeWith(['swift'], 'the Swift driver', () => {
       expect(await swift.names(inUrl, 'moment/')).toEqual([]);
     });
 
+    it('keeps a blob whose upload somebody else tried to finish under another digest meanwhile', async () => {
+      const open3 = (): Promise<SwiftDriver> => open({ WHARFIE_STORAGE_PREFIX: 'two' });
+      const [one, late, other] = [await open3(), await open3(), await open3()];
+      const id = randomUUID();
+      await one.beginUpload(id, signal);
+      await one.appendUpload(id, 0, pieces(content), signal);
+      const manifest = (algorithm: string): string => `two/${algorithm}/data.*multipart-manifest=put`;
+      await swift.faults(
+        { method: 'PUT', path: manifest('sha256'), delay: 4, times: 1 },
+        { method: 'PUT', path: manifest('sha512'), status: 403, times: 1 },
+      );
+      const committed = late.commitUpload(id, content.length, 'two/sha256/data', signal);
+      await swift.faulted();
+      await expect(other.commitUpload(id, content.length, 'two/sha512/data', signal)).rejects.toThrow('403');
+      await committed;
+      await one.purge(new Date(Date.now() + 60_000), signal);
+      expect((await one.get('two/sha256/data', signal)).equals(content)).toBe(true);
+    });
+
+    it('loses no upload and no blob by a 404 that Swift gives while it cannot read the container', async () => {
+      const [one, late] = [
+        await open({ WHARFIE_STORAGE_PREFIX: 'unsure' }),
+        await open({ WHARFIE_STORAGE_PREFIX: 'unsure' }),
+      ];
+      const id = randomUUID();
+      await one.beginUpload(id, signal);
+      await one.appendUpload(id, 0, pieces(content), signal);
+      await swift.faults(
+        { method: 'HEAD', path: `${id}/begun`, status: 404, times: 1 },
+        { method: 'GET', path: `${id}/committed-sha256`, status: 404, times: 1 },
+        { method: 'GET', path: `${id}/committed-sha512`, status: 404, times: 1 },
+        { method: 'DELETE', path: `${id}/begun`, status: 404, times: 1 },
+      );
+      expect(await late.uploadSize(id, signal)).toBe(content.length);
+      await late.commitUpload(id, content.length, 'blob/data', signal);
+      expect((await one.get('blob/data', signal)).equals(content)).toBe(true);
+      await expect(one.uploadSize(id, signal)).rejects.toThrow(PathNotFound);
+    });
+
     it("purges the others when it cannot purge one, and nothing of somebody else's", async () => {
       const driver = await open({ WHARFIE_STORAGE_PREFIX: 'stuck' });
       // Objects of somebody else's are none of its business.

@@ -5,6 +5,8 @@ const hexLength = { sha256: 64, sha512: 128 } as const;
 
 export type DigestAlgorithm = keyof typeof hexLength;
 
+export const digestAlgorithms = Object.keys(hexLength) as [DigestAlgorithm, ...DigestAlgorithm[]];
+
 /** `algorithm:hex`, checked. */
 export type Digest = `${DigestAlgorithm}:${string}`;
 

@@ -55,8 +55,12 @@ export interface ClientOptions {
 /** A session, and when it is to be renewed, in milliseconds since 1970. */
 type Held = Session & { renew: number };
 
-/** Answers after which the same request may succeed. 498 is Swift's rate limit, 499 what it says when a body comes too slowly. */
-export const passing: ReadonlySet<number> = new Set([408, 429, 498, 499, 500, 502, 503, 504]);
+/**
+ * Answers after which the same request may succeed. 498 is Swift's rate limit, 499 what it says when a body comes too slowly.
+ * 202 and 409 it says to a PUT and a DELETE when one copy of the object has something later, wherever the others stand: that
+ * was done by a clock that is ahead, or at the same time, perhaps by somebody who failed. Asked again, we are the later one.
+ */
+export const passing: ReadonlySet<number> = new Set([202, 408, 409, 429, 498, 499, 500, 502, 503, 504]);
 /** Connections to one server at a time, for what is short and for what takes as long as a client likes; what is more waits. */
 const connections = { short: 64, slow: 1024 };
 /** With less of its life left than this, in milliseconds, a token is not used any more. */
@@ -293,6 +297,15 @@ function asStorageError(error: unknown): unknown {
 function isTransport(error: unknown): boolean {
   const code = (error as { code?: unknown }).code;
   return typeof code === 'string' && /^(UND_ERR_|E[A-Z]+$|CERT_|ERR_TLS|ERR_SSL|HPE_)/.test(code);
+}
+
+/** What an answer says. @throws StorageUnavailable when it breaks off */
+export async function jsonOf({ body }: Answer): Promise<unknown> {
+  try {
+    return await body.json();
+  } catch (error) {
+    throw new StorageUnavailable('an answer of Swift broke off', { cause: error });
+  }
 }
 
 /** Gives up the rest of an answer, and the connection with it. */

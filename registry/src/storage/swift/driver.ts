@@ -7,7 +7,7 @@ import { Intake } from '../intake.js';
 import { dynamicSegments, openObject, staticSegments } from './large-object.js';
 import { listNames, namesBelow } from './listing.js';
 import { Names } from './names.js';
-import { getWhole, inspect, putSmall, putStream, remove, removeAll } from './objects.js';
+import { getWhole, inspect, putSmall, putStream, remove, removeAll, removeWhole } from './objects.js';
 import { temporaryUrl } from './temp-url.js';
 import { SwiftUploads, smallSize } from './uploads.js';
 
@@ -188,8 +188,8 @@ export class SwiftDriver implements StorageDriver {
   async #deleteObject(name: string, signal: AbortSignal): Promise<void> {
     const { dynamic, static: isStatic } = await inspect(this.client, name, signal, true);
     const parts = dynamic === '' ? undefined : await dynamicSegments(this.client, dynamic, signal);
-    const marks = isStatic ? this.#uploads.committedMarks(await staticSegments(this.client, name, signal)) : [];
-    await remove(this.client, name, signal, { segments: isStatic });
+    const marks = isStatic ? this.#uploads.committedMarks(name, await staticSegments(this.client, name, signal)) : [];
+    await (isStatic ? removeWhole : remove)(this.client, name, signal);
     await removeAll(this.client, marks, signal);
     if (!parts) return;
     const names = parts.segments.map((segment) => segment.name);

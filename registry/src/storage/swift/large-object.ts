@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { json } from 'node:stream/consumers';
 import type { Part } from '../storage-driver.js';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import type { Answer, Call, SwiftClient } from './client.js';
-import { discard } from './client.js';
+import { discard, jsonOf } from './client.js';
 import type { Segment } from './listing.js';
 import { listAll } from './listing.js';
 
@@ -116,7 +115,7 @@ export async function staticSegments(client: SwiftClient, name: string, signal: 
 
 /** The segments of a static large object that hold its bytes. */
 async function leaves(client: SwiftClient, name: string, signal: AbortSignal): Promise<Segments> {
-  const segments = (await staticEntries(client, name, signal)).filter(({ group }) => !group);
+  const segments = (await staticEntries(client, name, signal, true)).filter(({ group }) => !group);
   return { container: client.container, segments, size: sizeOf(segments) };
 }
 
@@ -127,10 +126,12 @@ interface ManifestEntry {
   sub_slo?: boolean;
 }
 
+/** @param whole none may be missing */
 async function staticEntries(
   client: SwiftClient,
   name: string,
   signal: AbortSignal,
+  whole = false,
 ): Promise<(Segment & { group: boolean })[]> {
   const query = { 'multipart-manifest': 'get' };
   const answer = await client.call({ method: 'GET', name, query, newest: true, accept: [200, 404] }, signal);
@@ -139,7 +140,7 @@ async function staticEntries(
     return [];
   }
   const ours = `/${client.container}/`;
-  const entries = ((await json(answer.body)) as ManifestEntry[])
+  const entries = ((await jsonOf(answer)) as ManifestEntry[])
     .filter((entry) => entry.name.startsWith(ours))
     .map(({ name: path, bytes, hash, sub_slo: group = false }) => ({
       name: path.slice(ours.length),
@@ -148,7 +149,13 @@ async function staticEntries(
       group,
     }));
   const below = await Promise.all(
-    entries.map(async (entry) => [entry, ...(entry.group ? await staticEntries(client, entry.name, signal) : [])]),
+    entries.map(async (entry) => {
+      if (!entry.group) return [entry];
+      const inner = await staticEntries(client, entry.name, signal, whole);
+      if (whole && sizeOf(inner.filter(({ group }) => !group)) !== entry.size)
+        throw new StorageUnavailable(`${entry.name} lacks a segment`);
+      return [entry, ...inner];
+    }),
   );
   return below.flat();
 }

@@ -1,5 +1,4 @@
-import { json } from 'node:stream/consumers';
-import type { SwiftClient } from './client.js';
+import { jsonOf, type SwiftClient } from './client.js';
 
 /** An object that is the whole or a part of a larger one. */
 export interface Segment {
@@ -52,7 +51,7 @@ async function listPage(client: SwiftClient, query: Query, signal: AbortSignal):
     await answer.body.dump();
     return [];
   }
-  const lines = (await json(answer.body)) as {
+  const lines = (await jsonOf(answer)) as {
     name?: string;
     subdir?: string;
     bytes?: number;

@@ -8,7 +8,7 @@ import { checkPath } from '../storage-driver.js';
  * * <prefix>/files/wharfie/uploads/<upload>/…                      what is known of an upload
  * * <prefix>/segments/wharfie/<upload>/at/<offset>                 its bytes, later those of a large object
  * * <prefix>/segments/wharfie/<upload>/<append>                    the same, of one who was not the favourite
- * * <prefix>/segments/wharfie/<upload>/committed                   the path of that large object
+ * * <prefix>/segments/wharfie/<upload>/committed-<algorithm>       the path of that large object
  */
 export class Names {
   readonly #prefix: string;

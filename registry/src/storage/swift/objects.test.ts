@@ -9,7 +9,7 @@ import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
 import { Intake } from '../intake.js';
 import { pieces } from '../testing/driver-contract.js';
 import { SwiftClient } from './client.js';
-import { exists, getSmall, getWhole, inspect, putStream, remove } from './objects.js';
+import { exists, getSmall, getWhole, inspect, putSmall, putStream, remove, removeWhole } from './objects.js';
 import { serve, type Reply } from '../testing/serve.js';
 
 const signal = new AbortController().signal;
@@ -74,18 +74,27 @@ describe('an object that is written, read whole, or removed', () => {
   });
 
   it('was there when it is removed, also when only the answer to a try before was lost', async () => {
+    const container: Reply = { status: 204 };
     const tries: [boolean, Reply[]][] = [
       [true, [{ status: 204 }]],
-      [false, [{ status: 404 }]],
-      [true, [{ status: 409 }]],
-      [true, [{ status: 503 }, { status: 404 }]],
-      [true, [{ status: 0, cut: true }, { status: 404 }]],
-      [false, [{ status: 429 }, { status: 404 }]],
-      [false, [{ status: 401 }, { status: 404 }]],
+      [false, [{ status: 404 }, container, { status: 404 }]],
+      [true, [{ status: 404 }, container, { status: 204 }]],
+      [true, [{ status: 409 }, { status: 204 }]],
+      [true, [{ status: 503 }, { status: 404 }, container, { status: 404 }]],
+      [true, [{ status: 0, cut: true }, { status: 404 }, container, { status: 404 }]],
+      [false, [{ status: 429 }, { status: 404 }, container, { status: 404 }]],
+      [false, [{ status: 401 }, { status: 404 }, container, { status: 404 }]],
     ];
     for (const [there, replies] of tries) {
       const { client } = await open(...replies);
       expect([await remove(client, 'name', signal), replies]).toEqual([there, replies]);
+    }
+  });
+
+  it('is not taken for removed while Swift cannot tell what is in the container, and says 404', async () => {
+    for (const removing of [remove, removeWhole]) {
+      const { client } = await open({ status: 404 }, { status: 503 });
+      await expect(removing(client, 'name', signal)).rejects.toThrow(StorageUnavailable);
     }
   });
 
@@ -100,14 +109,16 @@ describe('an object that is written, read whole, or removed', () => {
     ]);
   });
 
-  it('is what stands where a later write was faster, and not removed', async () => {
-    for (const status of [202, 409]) {
-      const { client, seen } = await open({ status });
-      const stream = { head: Buffer.from('con'), intake: new Intake(pieces('tent'), signal), most: 100 };
-      const stored = await putStream(client, 'name', stream, () => undefined, signal);
-      expect(stored).toEqual({ size: 7, etag: createHash('md5').update('content').digest('hex') });
-      expect(seen.map(({ method }) => method)).toEqual(['PUT']);
-    }
+  it('is sent again when one copy has something later, or not taken for written; what is later stays', async () => {
+    const { client, seen } = await open({ status: 202 }, { status: 201 });
+    await putSmall(client, 'name', Buffer.from('content'), signal);
+    expect(seen.map(({ method }) => method)).toEqual(['PUT', 'PUT']);
+
+    const { client: once, seen: seenOnce } = await open({ status: 202 });
+    const stream = { head: Buffer.from('con'), intake: new Intake(pieces('tent'), signal), most: 100 };
+    const written = putStream(once, 'name', stream, () => undefined, signal);
+    await expect(written).rejects.toThrow(StorageUnavailable);
+    expect(seenOnce.map(({ method }) => method)).toEqual(['PUT']);
   });
 
   it('is not taken for written when Swift says so before the end, which nobody has approved', async () => {
@@ -126,7 +137,7 @@ describe('an object that is written, read whole, or removed', () => {
     };
     const source = pieces(() => coming, 'tent');
     const stream = { head: Buffer.from('con'), intake: new Intake(source, signal), most: 100 };
-    await expect(putStream(client, 'name', stream, approve, signal)).rejects.toThrow('somebody else');
+    await expect(putStream(client, 'name', stream, approve, signal)).rejects.toThrow(StorageUnavailable);
     come();
     await delay(50);
     expect({ approved, methods }).toEqual({ approved: false, methods: ['PUT'] });
@@ -181,15 +192,12 @@ describe('an object that is written, read whole, or removed', () => {
 
   it('was not removed whole when Swift says so in the text of an answer of 200', async () => {
     const said = (status: string): Reply => ({ status: 200, body: JSON.stringify({ 'Response Status': status }) });
-    for (const [status, there] of [
-      ['200 OK', true],
-      ['404 Not Found', false],
-    ] as const) {
-      const { client } = await open(said(status));
-      expect(await remove(client, 'name', signal, { segments: true })).toBe(there);
-    }
+    const { client: gone } = await open(said('200 OK'));
+    expect(await removeWhole(gone, 'name', signal)).toBe(true);
+    const { client: missing } = await open(said('404 Not Found'), { status: 204 }, said('404 Not Found'));
+    expect(await removeWhole(missing, 'name', signal)).toBe(false);
     const { client, seen } = await open(said('502 Bad Gateway'));
-    await expect(remove(client, 'name', signal, { segments: true })).rejects.toThrow('was not removed whole');
+    await expect(removeWhole(client, 'name', signal)).rejects.toThrow('was not removed whole');
     expect(seen[0]?.url).toBe('/v1/AUTH_a/c/name?multipart-manifest=delete');
   });
 });

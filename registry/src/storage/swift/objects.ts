@@ -26,13 +26,6 @@ export function getSmall(client: SwiftClient, name: string, signal: AbortSignal)
   return getWhole(client, name, signal).catch(missingAs(undefined));
 }
 
-const created = 201;
-/**
- * What Swift answers to a PUT that it took. 202 and 409: a later one was faster, which then stands as it would if ours had
- * come just before; 202 is said at once, whatever of the body is still to come.
- */
-const written = [created, 202, 409];
-
 /** Writes a small object. Swift refuses bytes that are not those of the etag. */
 export async function putSmall(
   client: SwiftClient,
@@ -42,7 +35,7 @@ export async function putSmall(
   more: Record<string, string> = {},
 ): Promise<void> {
   const headers = { 'content-type': 'application/octet-stream', etag: md5(content), ...more };
-  await client.send({ method: 'PUT', name, headers, body: content, accept: written }, signal);
+  await client.send({ method: 'PUT', name, headers, body: content, accept: [201] }, signal);
 }
 
 export interface Stored {
@@ -63,10 +56,10 @@ export async function putStream(
   more: Record<string, string> = {},
 ): Promise<Stored> {
   const hash = createHash('md5');
-  const sent = { size: 0, whole: false };
+  let size = 0;
   const take = (chunk: Uint8Array): Uint8Array => {
     hash.update(chunk);
-    sent.size += chunk.length;
+    size += chunk.length;
     return chunk;
   };
   async function* body(): AsyncGenerator<Uint8Array> {
@@ -74,21 +67,33 @@ export async function putStream(
     freeBuffer(head);
     for await (const piece of intake.pieces(most)) yield take(piece);
     approve();
-    sent.whole = true;
   }
   const bytes = body();
   const headers = { 'content-type': 'application/octet-stream', ...more };
-  const answered = client.send({ method: 'PUT', name, headers, body: bytes, accept: written }, signal);
+  const answered = client.send({ method: 'PUT', name, headers, body: bytes, accept: [201] }, signal);
   // Who answers before the end, and then resets, leaves it waiting.
   const answer = await answered.finally(() => void bytes.return(undefined).catch(() => undefined));
-  const stored = { size: sent.size, etag: hash.digest('hex') };
-  if (answer.status !== created) {
-    if (sent.whole) return stored;
-    throw new StorageUnavailable(`${name} was written by somebody else meanwhile`);
-  }
-  if (bare(answer.header('etag')) === stored.etag) return stored;
+  const etag = hash.digest('hex');
+  if (bare(answer.header('etag')) === etag) return { size, etag };
   await remove(client, name, signal);
   throw new StorageUnavailable(`${name} arrived damaged and was removed`);
+}
+
+/**
+ * Asks again when nothing was found, once Swift can tell: while none of the servers answers that know of the container, it
+ * says 404 of all that is in it.
+ * @throws StorageUnavailable while that is so
+ */
+export async function surely<T>(
+  client: SwiftClient,
+  ask: (again: boolean) => Promise<T>,
+  signal: AbortSignal,
+  container?: string,
+): Promise<T> {
+  const found = await ask(false);
+  if (found) return found;
+  await client.send({ method: 'HEAD', container, accept: [200, 204] }, signal);
+  return ask(true);
 }
 
 /** Whether the newest copy of an object is there. */
@@ -105,34 +110,27 @@ export async function allExist(client: SwiftClient, names: readonly string[], si
   return true;
 }
 
-/**
- * Removes one object, and with `segments` those of a static large one; it may be gone already: says whether it was there, or
- * may have been. Swift answers 409 when a later write was faster, which stands as if ours had come just before.
- */
-export async function remove(
-  client: SwiftClient,
-  name: string,
-  signal: AbortSignal,
-  { container, segments = false }: { container?: string | undefined; segments?: boolean } = {},
-): Promise<boolean> {
-  if (!segments) {
-    const answer = await client.send({ method: 'DELETE', name, container, accept: [204, 404, 409] }, signal);
-    return answer.status !== 404 || answer.repeated;
-  }
-  const query = { 'multipart-manifest': 'delete' };
-  const headers = { accept: 'application/json' };
-  const answer = await client.call(
-    { method: 'DELETE', name, container, query, headers, accept: [200, 204, 404, 409] },
-    signal,
-  );
-  // It is 200 whatever happened; the truth is in the text.
-  const said = await answer.body.text();
-  const status = /"Response Status":\s*"(\d+)/.exec(said)?.[1] ?? '200';
-  if (!['200', '404', '409'].includes(status)) throw new StorageUnavailable(`${name} was not removed whole: ${said}`);
-  return status !== '404' || answer.repeated;
+/** Removes one object, which may be gone already: says whether it was there, or may have been. */
+export function remove(client: SwiftClient, name: string, signal: AbortSignal): Promise<boolean> {
+  return removeAll(client, [name], signal);
 }
 
-/** Removes many objects; says whether any of them was there. */
+/** The same, with the segments of a static large one. */
+export function removeWhole(client: SwiftClient, name: string, signal: AbortSignal): Promise<boolean> {
+  const query = { 'multipart-manifest': 'delete' };
+  const headers = { accept: 'application/json' };
+  const removed = async (): Promise<boolean> => {
+    const answer = await client.call({ method: 'DELETE', name, query, headers, accept: [200, 204, 404] }, signal);
+    // It is 200 whatever happened; the truth is in the text.
+    const said = await answer.body.text();
+    const status = /"Response Status":\s*"(\d+)/.exec(said)?.[1] ?? String(answer.status);
+    if (!['200', '204', '404'].includes(status)) throw new StorageUnavailable(`${name} was not removed whole: ${said}`);
+    return status !== '404' || answer.repeated;
+  };
+  return surely(client, removed, signal);
+}
+
+/** Removes many objects; says whether any of them was there, or may have been. */
 export async function removeAll(
   client: SwiftClient,
   names: readonly string[],
@@ -141,8 +139,16 @@ export async function removeAll(
 ): Promise<boolean> {
   let any = false;
   for (let start = 0; start < names.length; start += atOnce) {
-    const removed = names.slice(start, start + atOnce).map((name) => remove(client, name, signal, { container }));
-    any = (await Promise.all(removed)).includes(true) || any;
+    let left = names.slice(start, start + atOnce);
+    const removed = async (): Promise<boolean> => {
+      const answers = await Promise.all(
+        left.map((name) => client.send({ method: 'DELETE', name, container, accept: [204, 404] }, signal)),
+      );
+      any ||= answers.some(({ status, repeated }) => status !== 404 || repeated);
+      left = left.filter((_, index) => answers[index]?.status === 404);
+      return left.length === 0;
+    };
+    await surely(client, removed, signal, container);
   }
   return any;
 }

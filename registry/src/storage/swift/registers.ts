@@ -1,6 +1,6 @@
 import type { SwiftClient } from './client.js';
 import type { Registers } from './election.js';
-import { bare } from './large-object.js';
+import { bare, lengthOf } from './large-object.js';
 import type { Segment } from './listing.js';
 import type { Names } from './names.js';
 import { getSmall, putSmall } from './objects.js';
@@ -32,7 +32,7 @@ export function registersOf(
     if (answer.status === 404) return undefined;
     const segment = {
       name: proposal,
-      size: Number(answer.header('content-length')),
+      size: lengthOf(answer, proposal),
       etag: bare(answer.header('etag')),
     };
     return { id: answer.header(appendHeader), segment };

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { digestAlgorithms } from '@wharfie/shared';
 import { purgeEach } from '../purge-each.js';
 import type { ByteSource, Part } from '../storage-driver.js';
 import {
@@ -19,7 +20,7 @@ import type { Segment } from './listing.js';
 import { listAll, namesBelow } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
-import { allExist, exists, getSmall, inspect, putSmall, putStream, remove, removeAll } from './objects.js';
+import { allExist, exists, getSmall, inspect, putSmall, putStream, remove, removeAll, surely } from './objects.js';
 import { appendHeader, registersOf, type Step } from './registers.js';
 
 interface State {
@@ -113,7 +114,7 @@ export class SwiftUploads {
 
   /** @throws PathNotFound when the upload was never begun, or has ended: then what this process added last goes, too */
   async #check(upload: string, signal: AbortSignal, isThere = this.#isUnderWay(upload, signal)): Promise<void> {
-    if (await isThere) return;
+    if (await surely(this.client, (again) => (again ? this.#isUnderWay(upload, signal) : isThere), signal)) return;
     const added = this.#favoured.get(upload);
     if (added) await this.#end(upload, added, signal);
     throw new PathNotFound(upload);
@@ -176,7 +177,7 @@ export class SwiftUploads {
       await this.#end(upload, state, signal);
       return;
     } else {
-      await putSmall(this.client, this.#committed(upload), Buffer.from(path), signal);
+      await putSmall(this.client, this.#mark(upload, path), Buffer.from(path), signal);
       // Whoever cancels takes `begun` away first and looks for this mark second: one of us sees the other.
       await this.#check(upload, signal);
       const { manifestEntries: most } = this.limits;
@@ -212,7 +213,9 @@ export class SwiftUploads {
   async isThere(name: string, size: number, signal: AbortSignal, large = false): Promise<boolean> {
     const found = await inspect(this.client, name, signal, true).catch(missingAs(undefined));
     if (found?.size !== size || (large && !found.static && found.dynamic === '')) return false;
-    return !found.static || allExist(this.client, await staticSegments(this.client, name, signal), signal);
+    if (!found.static) return true;
+    const segments = await staticSegments(this.client, name, signal);
+    return segments.length > 0 && allExist(this.client, segments, signal);
   }
 
   /** @throws PathNotFound */
@@ -285,19 +288,34 @@ export class SwiftUploads {
    * that says so is there, and not from `before`.
    */
   async #used(upload: string, before: number, signal: AbortSignal): Promise<Set<string> | undefined> {
-    const mark = this.#committed(upload);
-    const path = await getSmall(this.client, mark, signal);
-    if (!path) return new Set();
-    const segments = await staticSegments(this.client, this.names.object(path.toString()), signal);
-    const own = segments.filter((name) => name.startsWith(this.names.segments(upload)));
-    if (own.length > 0) return new Set([mark, ...own]);
-    return (await inspect(this.client, mark, signal, true)).modified < before ? new Set() : undefined;
+    const marks = this.#marks(upload);
+    const read = async (): Promise<(Buffer | undefined)[] | undefined> => {
+      const paths = await Promise.all(marks.map((mark) => getSmall(this.client, mark, signal)));
+      return paths.some((path) => path) ? paths : undefined;
+    };
+    const used = new Set<string>();
+    const paths = (await surely(this.client, read, signal)) ?? [];
+    for (const [index, mark] of marks.entries()) {
+      const path = paths[index];
+      if (!path) continue;
+      const own = await surely(this.client, () => this.#ownOf(upload, path.toString(), signal), signal);
+      if (own) for (const name of [mark, ...own]) used.add(name);
+      else if ((await inspect(this.client, mark, signal, true)).modified >= before) return undefined;
+    }
+    return used;
   }
 
-  /** What says that uploads became the large object of these segments: goes with them. */
-  committedMarks(segments: readonly string[]): string[] {
+  /** The segments of an upload that the large object at a path consists of, if any. */
+  async #ownOf(upload: string, path: string, signal: AbortSignal): Promise<string[] | undefined> {
+    const segments = await staticSegments(this.client, this.names.object(path), signal);
+    const own = segments.filter((name) => name.startsWith(this.names.segments(upload)));
+    return own.length > 0 ? own : undefined;
+  }
+
+  /** What says that uploads became the large object at a path, of these segments: goes with them. */
+  committedMarks(path: string, segments: readonly string[]): string[] {
     const uploads = segments.flatMap((name) => this.names.uploadOf(name) ?? []);
-    return [...new Set(uploads)].map((upload) => this.#committed(upload));
+    return [...new Set(uploads)].map((upload) => this.#mark(upload, path));
   }
 
   /**
@@ -378,8 +396,14 @@ export class SwiftUploads {
     return this.names.register(upload, 'begun');
   }
 
-  #committed(upload: string): string {
-    return `${this.names.segments(upload)}committed`;
+  #marks(upload: string): string[] {
+    return digestAlgorithms.map((algorithm) => this.#mark(upload, `/${algorithm}/`));
+  }
+
+  /** What says that an upload becomes the large object at a path: one for each algorithm of which its digest there may be. */
+  #mark(upload: string, path: string): string {
+    const algorithm = digestAlgorithms.find((name) => path.includes(`/${name}/`)) ?? digestAlgorithms[0];
+    return `${this.names.segments(upload)}committed-${algorithm}`;
   }
 }
 
