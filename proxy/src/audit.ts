@@ -93,7 +93,9 @@ export class AuditLog {
 
   #write(entry: object): void {
     try {
-      appendFileSync(this.#file, `${JSON.stringify({ time: new Date().toISOString(), ...entry })}\n`);
+      // What failed may have been written in half.
+      const separator = this.#failing ? '\n' : '';
+      appendFileSync(this.#file, `${separator}${JSON.stringify({ time: new Date().toISOString(), ...entry })}\n`);
       this.#failing = false;
     } catch (error) {
       // Once, not for every line that a full disk does not take.

@@ -1,5 +1,5 @@
 import { createLogger, SettingsError, type Logger } from '@wharfie/shared';
-import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -106,6 +106,20 @@ test('the audit log goes on in a new file when the old one was renamed, and in t
   audit.rejected('policy', 'fourth');
   expect(problems).toEqual(['the audit log cannot be reopened; it goes on in the file that is open']);
   expect(entries().map(({ reason }) => reason)).toEqual(['third', 'fourth']);
+});
+
+test('the audit log begins a new line after an entry that was written in half', () => {
+  const { audit, path, problems } = openAudit();
+  // Its file cannot be written until the number of the file is given out again.
+  audit.close();
+  audit.rejected('policy', 'first');
+  appendFileSync(path, '{"time":"20');
+  openSync(path, 'a');
+  audit.rejected('policy', 'second');
+  audit.rejected('policy', 'third');
+  audit.close();
+  expect(problems).toEqual(['the audit log cannot be written']);
+  expect(readFileSync(path, 'utf8')).toMatch(/^\{"time":"20\n.*"second".*\n.*"third".*\n$/);
 });
 
 test('the audit log that cannot be opened ends the start with the setting’s name', () => {
