@@ -44,9 +44,14 @@ export async function ensureDataFolder(data: string): Promise<void> {
   }
 }
 
-/** Makes access.yml when it is missing. @throws SettingsError */
-export async function ensurePolicy(path: string, adminUser: string): Promise<void> {
-  await ensure(path, () => defaultPolicy(adminUser));
+/**
+ * Makes access.yml when it is missing.
+ * @returns whether it was made for accounts that were there before
+ * @throws SettingsError
+ */
+export async function ensurePolicy(files: DataFiles, adminUser: string): Promise<boolean> {
+  const accounts = await exists(files.htpasswd);
+  return (await ensure(files.access, () => defaultPolicy(adminUser))) && accounts;
 }
 
 /**

@@ -93,7 +93,11 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const files = dataFiles(data);
     const first = firstAccount(settings);
     await checkFirstAccount(files.htpasswd, first);
-    await ensurePolicy(files.access, settings.adminUser);
+    if (await ensurePolicy(files, settings.adminUser)) {
+      log.warn(
+        `${files.access} was missing and is made: every account of htpasswd may pull everything, and ${settings.adminUser} may do everything; put your own there, or change that one, if this is not what you want`,
+      );
+    }
     const policy = await openPolicy(files.access, { log, metrics, audit });
     open.push(policy);
     const password = await ensureFirstAccount(files.htpasswd, first);

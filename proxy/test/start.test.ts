@@ -126,6 +126,18 @@ describe('the proxy', () => {
     expect((await ask(door, 'GET', '/v2/', basicAuth('admin', password))).status).toBe(200);
   });
 
+  test.each([
+    ['warns', 'was there before it', `bob:${hash}\n`],
+    ['says nothing', 'is as new', undefined],
+  ])('%s about the access.yml that it makes when htpasswd %s', async (outcome, _, htpasswd) => {
+    const settings = await environment();
+    await fakeRegistry(settings.WHARFIE_REGISTRY_LISTEN);
+    await mkdir(settings.WHARFIE_DATA);
+    if (htpasswd !== undefined) await writeFile(join(settings.WHARFIE_DATA, 'htpasswd'), htpasswd);
+    const warning = `${settings.WHARFIE_DATA}/access.yml was missing and is made: every account of htpasswd may pull`;
+    expect((await said(settings)).includes(warning)).toBe(outcome === 'warns');
+  });
+
   test('shows what an operator watches, and keeps an audit log that is reopened on SIGHUP and SIGUSR2', async () => {
     const settings = await environment();
     const auditLog = join(await temporaryFolder(), 'audit.log');
