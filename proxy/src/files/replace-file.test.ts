@@ -58,6 +58,19 @@ describe('replacing files', () => {
       await replaceFile(path, 'two');
       expect(await stat(path)).toMatchObject({ uid: 4244, gid: 4245 });
     });
+
+    it.each([
+      ['lets the group read a file of root still', { uid: 0, gid: 4243, mode: 0o640 }, 0o640],
+      ['lets nobody else do so', { uid: 0, gid: 4243, mode: 0o604 }, 0o600],
+      ['does not do so in root’s own group', { uid: 0, gid: 0, mode: 0o640 }, 0o600],
+      ['does not do so with a file of another user', { uid: 4242, gid: 4243, mode: 0o640 }, 0o600],
+    ])('%s', async (_, { uid, gid, mode }, after) => {
+      await writeFile(path, 'one');
+      await chown(path, uid, gid);
+      await chmod(path, mode);
+      await replaceFile(path, 'two');
+      expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100000 | after });
+    });
   });
 
   it('loses no edit when many come at once', async () => {

@@ -38,8 +38,8 @@ export async function editFile(path: string, edit: (text: string | undefined) =>
 
 /**
  * Replaces the file at `path`, or makes it, mode 0600: a reader sees the old content or the new one, whatever dies
- * when. When `path` is a symbolic link the file that it names is replaced. Done by root, it stays with its owner;
- * another user than its owner may not.
+ * when. When `path` is a symbolic link the file that it names is replaced. Done by root, it stays with its owner, and
+ * where that is root, a group of the services that could read it still can (0640); another user than its owner may not.
  * @throws Error in one line that says what to do
  */
 export async function replaceFile(path: string, content: string): Promise<void> {
@@ -51,8 +51,10 @@ export async function replaceFile(path: string, content: string): Promise<void> 
     try {
       await file.writeFile(content);
       if (process.getuid?.() === 0) {
-        const owner = await stat(target).catch(() => stat(folder));
-        await file.chown(owner.uid, owner.gid);
+        const there = await stat(target).catch(() => undefined);
+        const { uid, gid } = there ?? (await stat(folder));
+        await file.chown(uid, gid);
+        if (there && uid === 0 && gid !== 0 && there.mode & constants.S_IRGRP) await file.chmod(0o640);
       } else if (await isAnothers(target, file)) {
         throw Object.assign(new Error(`${target} is another user's`), { code: 'EPERM' });
       }
