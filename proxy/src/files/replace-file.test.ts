@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -71,6 +71,22 @@ describe('replacing files', () => {
       await replaceFile(path, 'two');
       expect(await stat(path)).toMatchObject({ uid, gid, mode: 0o100000 | after });
     });
+  });
+
+  it('edits anew what another program replaced in between', async () => {
+    await writeFile(path, 'one');
+    let edits = 0;
+    const edit = (text = '') => {
+      edits += 1;
+      if (edits === 1) {
+        writeFileSync(`${path}~`, 'another');
+        renameSync(`${path}~`, path);
+      }
+      return `${text} two`;
+    };
+    expect(await editFile(path, edit)).toBe(true);
+    expect(await readFile(path, 'utf8')).toBe('another two');
+    expect(await readdir(folder)).toEqual(['htpasswd']);
   });
 
   it('loses no edit when many come at once', async () => {

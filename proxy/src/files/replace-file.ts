@@ -18,20 +18,21 @@ import { readOrdinaryFile } from './ordinary-file.js';
 
 /**
  * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit`
- * gets undefined when there is no file; nothing is written when it changes nothing or throws. Returns whether it was
- * changed.
+ * gets undefined when there is no file; nothing is written when it changes nothing or throws. It is called again when
+ * a program that takes no lock, such as an editor, has changed the file meanwhile. Returns whether it was changed.
  * @throws Error in one line that says what to do
  */
 export async function editFile(path: string, edit: (text: string | undefined) => string): Promise<boolean> {
   return withFile(path, async () => {
     const target = await realPath(path);
     return withFileLock(target, async () => {
-      const before = await readText(target);
-      const after = edit(before);
-      if (after === before) return false;
-      await removeLeft(target);
-      await replaceFile(target, after);
-      return true;
+      for (;;) {
+        const before = await readText(target);
+        const after = edit(before);
+        if (after === before) return false;
+        await removeLeft(target);
+        if (await replaceFile(target, after, async () => (await readText(target)) === before)) return true;
+      }
     });
   });
 }
@@ -40,9 +41,10 @@ export async function editFile(path: string, edit: (text: string | undefined) =>
  * Replaces the file at `path`, or makes it, mode 0600: a reader sees the old content or the new one, whatever dies
  * when. When `path` is a symbolic link the file that it names is replaced. Done by root, it stays with its owner, and
  * where that is root, a group of the services that could read it still can (0640); another user than its owner may not.
+ * Returns whether it was replaced, which `still`, asked right before, can refuse.
  * @throws Error in one line that says what to do
  */
-export async function replaceFile(path: string, content: string): Promise<void> {
+export async function replaceFile(path: string, content: string, still?: () => Promise<boolean>): Promise<boolean> {
   const target = await realPath(path);
   const folder = dirname(target);
   const temporary = `${target}.${randomUUID()}`;
@@ -62,6 +64,10 @@ export async function replaceFile(path: string, content: string): Promise<void> 
     } finally {
       await file.close();
     }
+    if (still && !(await still())) {
+      await rm(temporary);
+      return false;
+    }
     await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true });
@@ -71,6 +77,7 @@ export async function replaceFile(path: string, content: string): Promise<void> 
     });
   }
   await syncFolder(folder);
+  return true;
 }
 
 /**
