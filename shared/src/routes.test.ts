@@ -91,10 +91,10 @@ describe('the endpoints of the specification', () => {
     ['/v2/é/tags/list', 'NAME_INVALID'],
     ['/v2/a%c0%ae/tags/list', 'NAME_INVALID'],
     [`/v2/${'a'.repeat(256)}/tags/list`, 'NAME_INVALID'],
-    ['/v2/a/manifests/.x', 'TAG_INVALID'],
-    ['/v2/a/manifests/', 'TAG_INVALID'],
-    ['/v2/a/manifests/..', 'TAG_INVALID'],
-    [`/v2/a/manifests/${'x'.repeat(129)}`, 'TAG_INVALID'],
+    ['/v2/a/manifests/.x', 'MANIFEST_UNKNOWN'],
+    ['/v2/a/manifests/', 'MANIFEST_UNKNOWN'],
+    ['/v2/a/manifests/..', 'MANIFEST_UNKNOWN'],
+    [`/v2/a/manifests/${'x'.repeat(129)}`, 'MANIFEST_UNKNOWN'],
     ['/v2/a/manifests/sha256:baddigeststring', 'DIGEST_INVALID'],
     ['/v2/a/blobs/latest', 'DIGEST_INVALID'],
     [`/v2/a/blobs/${digest.toUpperCase()}`, 'DIGEST_INVALID'],
@@ -108,6 +108,14 @@ describe('the endpoints of the specification', () => {
     ['/v2/a/tags/list?n=1e3', 'PAGINATION_NUMBER_INVALID'],
   ])('GET %j is refused as %s', (url, problem) => {
     expect(refusal('GET', url).problem).toBe(problem);
+  });
+
+  it.each([
+    ['HEAD', 'MANIFEST_UNKNOWN'],
+    ['DELETE', 'MANIFEST_UNKNOWN'],
+    ['PUT', 'TAG_INVALID'],
+  ])('%s of a manifest by what can be no tag is refused as %s', (method, problem) => {
+    expect(refusal(method, '/v2/a/manifests/.INVALID_MANIFEST_NAME').problem).toBe(problem);
   });
 });
 
