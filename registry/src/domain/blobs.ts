@@ -90,7 +90,10 @@ export class Blobs {
    * as garbage may be collected before the next push.
    */
   async exists(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    return this.#stored.delete(digest) || (await this.#stat(digest, signal)) !== undefined;
+    const isStored = this.#stored.get(digest);
+    // It deletes an entry whose time is over as well.
+    this.#stored.delete(digest);
+    return isStored ?? (await this.#stat(digest, signal)) !== undefined;
   }
 
   /** Remembers bytes that were just stored, `size` of them if that is known. */
