@@ -88,7 +88,7 @@ const tasks = {
       revert(file, offset);
       throw error;
     }
-    return give(file, offset + content.length);
+    return giveOnDisk(file, offset + content.length);
   },
 
   /**
@@ -102,7 +102,7 @@ const tasks = {
 
   /** Gives a claimed upload back with the size that now counts, and returns that. @param {{ file: string, size: number }} work */
   release({ file, size }) {
-    return give(file, size);
+    return giveOnDisk(file, size);
   },
 
   /** Gives a claimed upload back as it was. @param {{ file: string, offset: number }} work */
@@ -126,7 +126,9 @@ const tasks = {
       });
     } catch (error) {
       // Given back, it need not be copied by whoever tries again.
-      ifPossible(() => give(file, size));
+      ifPossible(() => {
+        give(file, size);
+      });
       throw error;
     }
     try {
@@ -334,13 +336,27 @@ function cut(file, offset) {
 
 /** Gives a claimed upload back. @param {string} file @param {number} size that counts now */
 function give(file, size) {
+  fs.renameSync(dirname(file), givenBack(file, size));
+}
+
+/**
+ * Gives a claimed upload back and has that on the disk; returns the size. The client is about to get a Location with the
+ * digest of these bytes: were they lost in a power cut, others of the same length could be committed under it.
+ * @param {string} file @param {number} size that counts now
+ */
+async function giveOnDisk(file, size) {
   const claim = dirname(file);
   try {
-    fs.renameSync(claim, join(dirname(claim), `${size}.${basename(file)}`));
+    await renameIn(dirname(claim), claim, givenBack(file, size));
     return size;
   } catch (error) {
     throw hasCode(error, 'ENOENT') ? isElsewhere(size) : error;
   }
+}
+
+/** The folder of an upload's file while nobody has claimed it. @param {string} file @param {number} size that counts */
+function givenBack(file, size) {
+  return join(dirname(dirname(file)), `${size}.${basename(file)}`);
 }
 
 /**
@@ -352,7 +368,9 @@ function revert(file, offset) {
   // The size in the name is what counts.
   ifPossible(() => cut(file, offset));
   // When that fails, another writer has it.
-  ifPossible(() => give(file, offset));
+  ifPossible(() => {
+    give(file, offset);
+  });
 }
 
 /** @param {() => void} action on which nothing depends */
