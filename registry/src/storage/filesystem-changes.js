@@ -296,7 +296,7 @@ async function copied(found, copy, offset, temporary) {
   const made = join(temporary, basename(copy));
   try {
     await held(found, offset, async () => {
-      await copyFile(found, made);
+      await copyInTurn(found, made);
       await using(fs.openSync(cut(made, offset), 'r+'), datasync);
       fs.renameSync(made, join(dirname(found), basename(copy)));
       fs.renameSync(dirname(found), dirname(copy));
@@ -308,6 +308,20 @@ async function copied(found, copy, offset, temporary) {
   ifPossible(() => {
     fs.rmSync(join(dirname(copy), basename(found)));
   });
+  return copy;
+}
+
+/** The last copy that was asked for. @type {Promise<void>} */
+let lastCopy = Promise.resolve();
+
+/**
+ * Copies a file after those that were asked for before: each holds one of libuv's four threads, and clients that take
+ * uploads from themselves, again and again, would have them all.
+ * @param {string} from @param {string} to
+ */
+function copyInTurn(from, to) {
+  const copy = lastCopy.then(() => copyFile(from, to, fs.constants.COPYFILE_FICLONE));
+  lastCopy = copy.catch(() => undefined);
   return copy;
 }
 

@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process';
+import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FilesystemDriver } from './filesystem.js';
@@ -212,6 +214,34 @@ describe('filesystem', () => {
     expect(await other.appendUpload('killed', 3, pieces('def'), signal)).toBe(6);
     await other.commitUpload('killed', 6, 'killed/data', signal);
     expect((await other.get('killed/data', signal)).toString()).toBe('abcdef');
+  });
+
+  it.runIf(process.platform === 'linux')('copies one upload at a time for those who go on with one', async () => {
+    const driver = await FilesystemDriver.open(root);
+    // A pipe ends neither its reader's open nor its copy until somebody writes; it can be written to once it is read.
+    const pipes = ['first', 'second'].map((name) => join(root, 'wharfie', 'uploads', name, '0.data.killed', 'data'));
+    for (const pipe of pipes) {
+      await mkdir(dirname(pipe), { recursive: true });
+      execFileSync('mkfifo', [pipe]);
+    }
+    const claim = async (upload: string) => (await readdir(join(root, 'wharfie', 'uploads', upload)))[0] ?? '';
+    const letGo = async (upload: string) => {
+      const path = join(root, 'wharfie', 'uploads', upload, await claim(upload), 'data');
+      const pipe = await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
+      await pipe.close();
+    };
+    const appends = [];
+    for (const upload of ['first', 'second']) {
+      appends.push(driver.appendUpload(upload, 0, pieces('abc'), signal).catch(() => undefined));
+      await expect.poll(() => claim(upload)).not.toBe('0.data.killed');
+    }
+    // The thread takes it up after those, and so does the pool.
+    await driver.put('after/both', Buffer.from('x'), signal);
+    await expect(letGo('second')).rejects.toMatchObject({ code: 'ENXIO' });
+    await letGo('first');
+    await vi.waitFor(() => letGo('second'));
+    await Promise.all(appends);
+    await driver.close();
   });
 
   it('says that an upload is gone whose file a killed process has moved to its place already', async () => {
