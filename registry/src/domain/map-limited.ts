@@ -27,12 +27,34 @@ export async function* mapOrdered<T, Result>(
   action: (item: T) => Promise<Result>,
 ): AsyncGenerator<Result> {
   const ahead: Promise<Result>[] = [];
-  for await (const item of items) {
-    const call = action(item);
-    // Awaited in its turn, or never, when nobody asks any more.
-    call.catch(() => undefined);
-    if (ahead.push(call) < limit) continue;
-    yield (await ahead.shift()) as Result;
+  try {
+    for await (const item of items) {
+      const call = action(item);
+      // Awaited in its turn.
+      call.catch(() => undefined);
+      if (ahead.push(call) < limit) continue;
+      yield (await ahead.shift()) as Result;
+    }
+    for (let call; (call = ahead.shift());) yield await call;
+  } finally {
+    // Nobody asks any more: none is under way when this has ended.
+    await Promise.allSettled(ahead);
   }
-  for (const call of ahead) yield await call;
+}
+
+/** Makes calls `limit` at a time, whoever asks for them; the others wait for their turn. */
+export function limited(limit: number): <Result>(call: () => Promise<Result>) => Promise<Result> {
+  const waiting: (() => void)[] = [];
+  let underWay = 0;
+  return async (call) => {
+    if (underWay < limit) underWay += 1;
+    else await new Promise<void>((begin) => waiting.push(begin));
+    try {
+      return await call();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else underWay -= 1;
+    }
+  };
 }

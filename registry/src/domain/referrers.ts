@@ -7,7 +7,7 @@ import { blobPath, referrerPath, referrersPath, referrersTag, revisionLinkPath }
 import { listAll } from './list-all.js';
 import type { Manifest } from './manifest.js';
 import { maxManifestSize, parseManifest } from './manifest.js';
-import { concurrency, mapOrdered } from './map-limited.js';
+import { concurrency, limited, mapOrdered } from './map-limited.js';
 import type { Tags } from './tags.js';
 
 /** Referrers that one page holds at most, and their bytes: clients refuse an index over 4 MiB. */
@@ -15,6 +15,8 @@ const maxEntries = 500;
 const maxBytes = 3 * 1024 * 1024;
 /** What one page looks at: others may be of another type, or no referrers. */
 const mostLooked = 1000;
+/** Pages that are put together at once: each may hold as many referrers as it reads at a time, of up to 4 MiB each. */
+const pagesAtOnce = 4;
 /** Manifests whose subject is remembered. */
 const memory = 10_000;
 
@@ -49,6 +51,7 @@ export class Referrers {
    * for a quarter of a second.
    */
   readonly #subjects = new LRUCache<Digest, Digest | ''>({ max: memory });
+  readonly #limited = limited(pagesAtOnce);
 
   constructor(
     private readonly storage: StorageDriver,
@@ -60,7 +63,17 @@ export class Referrers {
   }
 
   /** The referrers of `subject` in the order of their digests, those of one artifact type when it is given. */
-  async list(
+  list(
+    repository: string,
+    subject: Digest,
+    artifactType: string | undefined,
+    page: Page,
+    signal: AbortSignal,
+  ): Promise<ReferrerPage> {
+    return this.#limited(() => this.#page(repository, subject, artifactType, page, signal));
+  }
+
+  async #page(
     repository: string,
     subject: Digest,
     artifactType: string | undefined,
