@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mediaTypes } from '@wharfie/shared';
-import { blobPath, revisionLink } from '../src/domain/layout.js';
+import { blobPath, revisionLink, revisionLinkPath } from '../src/domain/layout.js';
 import { MemoryDriver } from '../src/storage/memory.js';
 import type { Client, Registry } from './harness.js';
 import { client, errorCode, imageManifest, pushBlob, putManifest, sha256, startRegistry } from './harness.js';
@@ -132,8 +132,11 @@ describe('what one instance remembers', () => {
     expect(put.status).toBe(201);
     const list = () => here('GET', `/v2/a/referrers/${subject}`);
     const [first, second] = [await storage.during(list), await storage.during(list)];
-    // Of each: whether it is there, twice, and its bytes.
-    expect(first - second).toBe(6 * 3);
+    // Of each: whether it is there, twice, and its bytes; of the index: whether its bytes are there, and these.
+    expect(first - second).toBe(6 * 3 + 2);
+    // Of an index that the repository no longer has, nothing is looked at.
+    await storage.delete(revisionLinkPath('a', sha256(index)), signal);
+    expect(await storage.during(list)).toBeLessThan(second);
   });
 
   it('builds nothing on bytes that a garbage collection has removed', async () => {

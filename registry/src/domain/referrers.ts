@@ -19,6 +19,8 @@ const mostLooked = 1000;
 const pagesAtOnce = 4;
 /** Manifests whose subject is remembered. */
 const memory = 10_000;
+/** Digests in the lists of clients that are remembered, over all lists: some ten megabytes. */
+const rememberedListed = 100_000;
 
 /** An entry of the list. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers */
 export interface Referrer {
@@ -51,6 +53,11 @@ export class Referrers {
    * for a quarter of a second.
    */
   readonly #subjects = new LRUCache<Digest, Digest | ''>({ max: memory });
+  /** What lists of clients hold, in its order: one may have 4 MiB, too. */
+  readonly #lists = new LRUCache<Digest, Digest[]>({
+    maxSize: rememberedListed,
+    sizeCalculation: (digests) => digests.length + 1,
+  });
   readonly #limited = limited(pagesAtOnce);
 
   constructor(
@@ -113,7 +120,7 @@ export class Referrers {
     last: string,
     signal: AbortSignal,
   ): AsyncGenerator<Candidate> {
-    const listed = (await this.#listedByClients(repository, subject, signal)).filter((digest) => digest > last).sort();
+    const listed = (await this.#listedByClients(repository, subject, signal)).filter((digest) => digest > last);
     let index = 0;
     for await (const digest of this.#stored(repository, subject, last, signal)) {
       for (let other; (other = listed[index]) !== undefined && other <= digest; index += 1)
@@ -150,8 +157,18 @@ export class Referrers {
    */
   async #listedByClients(repository: string, subject: Digest, signal: AbortSignal): Promise<Digest[]> {
     const index = await this.tags.find(repository, referrersTag(subject), signal);
-    const manifest = index && (await this.#manifest(repository, index, signal))?.manifest;
-    return manifest?.children ?? [];
+    if (!index) return [];
+    const known = this.#lists.get(index);
+    if (known) return (await this.#holds(repository, index, signal)) ? known : [];
+    const found = await this.#manifest(repository, index, signal);
+    const listed = found?.manifest?.children.sort() ?? [];
+    if (found) this.#lists.set(index, listed);
+    return listed;
+  }
+
+  /** Whether a manifest is in this repository. */
+  #holds(repository: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    return this.storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false));
   }
 
   async #fromManifest(
