@@ -294,6 +294,15 @@ describe('wharfie doctor', () => {
   });
 
   describeWith(['root'], 'run by root', () => {
+    test('is content with a file of root that the group of the services reads', async () => {
+      const { file, settings } = await healthy();
+      await chown(file('htpasswd'), 0, 4243);
+      await chmod(file('htpasswd'), 0o640);
+      expect((await doctor(settings)).said).toMatch(/^ok +htpasswd: /m);
+      await chmod(file('htpasswd'), 0o644);
+      expect((await doctor(settings)).said).toMatch(/^warn +htpasswd: .*chmod 600/m);
+    });
+
     test('leaves the storage to its owner', async () => {
       const { folder, file, settings } = await healthy();
       await mkdir(file('registry'));
