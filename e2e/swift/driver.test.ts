@@ -143,14 +143,18 @@ describeWith(['swift'], 'the Swift driver', () => {
       expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
     });
 
-    it('keeps what is cancelled in the moment in which another process commits it', async () => {
-      const [one, late] = [
-        await open({ WHARFIE_STORAGE_PREFIX: 'moment' }),
-        await open({ WHARFIE_STORAGE_PREFIX: 'moment' }),
-      ];
+    /** An upload with all of the content, of one process and two more. */
+    const filled = async (prefix: string): Promise<[string, SwiftDriver, SwiftDriver, SwiftDriver]> => {
+      const opened = (): Promise<SwiftDriver> => open({ WHARFIE_STORAGE_PREFIX: prefix });
+      const [one, late, other] = [await opened(), await opened(), await opened()];
       const id = randomUUID();
       await one.beginUpload(id, signal);
       await one.appendUpload(id, 0, pieces(content), signal);
+      return [id, one, late, other];
+    };
+
+    it('keeps what is cancelled in the moment in which another process commits it', async () => {
+      const [id, one, late] = await filled('moment');
       await swift.faults({ method: 'PUT', path: 'blob/data.*multipart-manifest=put', delay: 4, times: 1 });
       const committed = late.commitUpload(id, content.length, 'blob/data', signal);
       await swift.faulted();
@@ -164,11 +168,7 @@ describeWith(['swift'], 'the Swift driver', () => {
     });
 
     it('keeps a blob whose upload somebody else tried to finish under another digest meanwhile', async () => {
-      const open3 = (): Promise<SwiftDriver> => open({ WHARFIE_STORAGE_PREFIX: 'two' });
-      const [one, late, other] = [await open3(), await open3(), await open3()];
-      const id = randomUUID();
-      await one.beginUpload(id, signal);
-      await one.appendUpload(id, 0, pieces(content), signal);
+      const [id, one, late, other] = await filled('two');
       const manifest = (algorithm: string): string => `two/${algorithm}/data.*multipart-manifest=put`;
       await swift.faults(
         { method: 'PUT', path: manifest('sha256'), delay: 4, times: 1 },
@@ -183,13 +183,7 @@ describeWith(['swift'], 'the Swift driver', () => {
     });
 
     it('loses no upload and no blob by a 404 that Swift gives while it cannot read the container', async () => {
-      const [one, late] = [
-        await open({ WHARFIE_STORAGE_PREFIX: 'unsure' }),
-        await open({ WHARFIE_STORAGE_PREFIX: 'unsure' }),
-      ];
-      const id = randomUUID();
-      await one.beginUpload(id, signal);
-      await one.appendUpload(id, 0, pieces(content), signal);
+      const [id, one, late] = await filled('unsure');
       await swift.faults(
         { method: 'HEAD', path: `${id}/begun`, status: 404, times: 1 },
         { method: 'GET', path: `${id}/committed-sha256`, status: 404, times: 1 },

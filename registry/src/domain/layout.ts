@@ -94,6 +94,16 @@ export async function readLink(storage: StorageDriver, path: string, signal: Abo
   return content && parseLink(content);
 }
 
+/** Whether a repository has a manifest, as far as any copy of the link tells. */
+export function hasManifest(
+  storage: StorageDriver,
+  repository: string,
+  digest: Digest,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false));
+}
+
 /** The digest that a link holds, or undefined when it holds something else. */
 export function parseLink(content: Buffer): Digest | undefined {
   return parseDigest(content.toString('latin1').trim());

@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { StorageUnavailable, failureAs, missingAs } from '../storage/storage-driver.js';
 import type { Blobs } from './blobs.js';
-import { blobPath, readLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
+import { blobPath, hasManifest, readLink, revisionLink, revisionLinkPath, revisionPath, tagLinks } from './layout.js';
 import type { Manifest } from './manifest.js';
 import { describeStored, parseManifest } from './manifest.js';
 import { mapLimited } from './map-limited.js';
@@ -169,8 +169,7 @@ export class Manifests {
       if (missing.length < mostMissing && !(await isThere())) missing.push(digest);
     };
     const isBlob = async (digest: Digest) => (await this.blobs.held(repository, digest, signal)) !== undefined;
-    const isManifest = (digest: Digest) =>
-      this.storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false));
+    const isManifest = (digest: Digest) => hasManifest(this.storage, repository, digest, signal);
     await mapLimited(blobs, (digest) => check(digest, () => isBlob(digest)));
     await mapLimited(children, (digest) => check(digest, async () => (await isManifest(digest)) || isBlob(digest)));
     if (missing.length > 0) {

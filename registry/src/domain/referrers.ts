@@ -3,7 +3,7 @@ import { OciError, algorithmOf, digestOf, mediaTypes, parseDigest } from '@wharf
 import { LRUCache } from 'lru-cache';
 import type { SmallObject, StorageDriver } from '../storage/storage-driver.js';
 import { PathNotFound, missingAs } from '../storage/storage-driver.js';
-import { blobPath, referrerPath, referrersPath, referrersTag, revisionLinkPath } from './layout.js';
+import { blobPath, hasManifest, referrerPath, referrersPath, referrersTag, revisionLinkPath } from './layout.js';
 import { listAll } from './list-all.js';
 import type { Manifest } from './manifest.js';
 import { maxManifestSize, parseManifest } from './manifest.js';
@@ -159,16 +159,11 @@ export class Referrers {
     const index = await this.tags.find(repository, referrersTag(subject), signal);
     if (!index) return [];
     const known = this.#lists.get(index);
-    if (known) return (await this.#holds(repository, index, signal)) ? known : [];
+    if (known) return (await hasManifest(this.storage, repository, index, signal)) ? known : [];
     const found = await this.#manifest(repository, index, signal);
     const listed = found?.manifest?.children.sort() ?? [];
     if (found) this.#lists.set(index, listed);
     return listed;
-  }
-
-  /** Whether a manifest is in this repository. */
-  #holds(repository: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
-    return this.storage.stat(revisionLinkPath(repository, digest), signal).then(() => true, missingAs(false));
   }
 
   async #fromManifest(

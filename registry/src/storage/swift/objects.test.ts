@@ -19,23 +19,18 @@ describe('an object that is written, read whole, or removed', () => {
   afterEach(async () => {
     for (const end of ends.splice(0)) await end();
   });
-  const clientOf = (server: Server): SwiftClient => {
-    const storageUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const clientAt = (storageUrl: string, close: () => unknown): SwiftClient => {
     const session = { token: 'token', storageUrl, expires: undefined };
     const client = new SwiftClient({ login: () => Promise.resolve(session), container: 'c', pause: 1 });
-    ends.push(
-      () => client.close(),
-      () => server.close(),
-    );
+    ends.push(() => client.close(), close);
     return client;
   };
+  const clientOf = (server: Server): SwiftClient =>
+    clientAt(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, () => server.close());
   /** Answered by `replies` in turn, the last again and again. */
   const open = async (...replies: Reply[]) => {
     const server = await serve(() => (replies.length > 1 ? replies.shift() : replies[0]) ?? { status: 500 });
-    const session = { token: 'token', storageUrl: `${server.address}/v1/AUTH_a`, expires: undefined };
-    const client = new SwiftClient({ login: () => Promise.resolve(session), container: 'c', pause: 1 });
-    ends.push(() => client.close(), server.close);
-    return { client, seen: server.seen };
+    return { client: clientAt(`${server.address}/v1/AUTH_a`, server.close), seen: server.seen };
   };
   const reply = (body: string, content = body): Reply => {
     const etag = createHash('md5').update(content).digest('hex');
