@@ -28,29 +28,30 @@ export function recordWhenOver(
       milliseconds,
     });
     audit?.request(exchange);
+    // What is undefined is left out.
     const line = {
       requestId: id,
       remote: client.address,
-      ...(user !== undefined && { user }),
+      user,
       login,
       method,
       kind,
-      ...(route && 'repository' in route && { repository: route.repository }),
-      ...actionOf(exchange),
+      repository: route && 'repository' in route ? route.repository : undefined,
+      action: actionOf(exchange),
       status,
-      ...(refusal && { reason: refusal.message }),
+      reason: refusal?.message,
       bytesIn,
       bytesOut,
       milliseconds,
       // The client, or the registry, left before the answer was complete.
-      ...(!response.writableFinished && { broken: true }),
+      broken: response.writableFinished ? undefined : true,
     };
     if (status >= 500) log.warn(line, 'request');
     else log.info(line, 'request');
   });
 }
 
-function actionOf({ route }: Exchange): { action?: string } {
+function actionOf({ route }: Exchange): string | undefined {
   const [access] = route?.access ?? [];
-  return access?.type === 'repository' ? { action: access.actions.join() } : {};
+  return access?.type === 'repository' ? access.actions.join() : undefined;
 }

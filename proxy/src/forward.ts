@@ -1,11 +1,11 @@
 import {
+  Beside,
   bodyOutstanding,
   drain,
   fileHeader,
   type HandedFiles,
   hasBody,
   type Logger,
-  ownHeaders,
   passOn,
 } from '@wharfie/shared';
 import httpProxy from 'http-proxy';
@@ -41,7 +41,7 @@ const passing = new Set(['EIO', 'EMFILE', 'ENFILE', 'ENOENT', 'ESTALE']);
  */
 export class Forwarder {
   readonly #proxy = httpProxy.createProxyServer({ selfHandleResponse: true, toProxy: true, prependPath: false });
-  readonly #attempts = new WeakMap<IncomingMessage, Attempt>();
+  readonly #attempts = new Beside<IncomingMessage, Attempt>();
   /** Those whose files cannot be read here. */
   readonly #apart = new Set<Upstream>();
   /** How many files in a row were missing. */
@@ -242,7 +242,7 @@ function writeHead(
   answer: IncomingMessage,
   { length, more = [] }: { length?: number; more?: string[] },
 ): void {
-  const headers = responseHeaders(answer, ownHeaders(id), () => hostOf(upstream), publicPath, length);
+  const headers = responseHeaders(answer, id, () => hostOf(upstream), publicPath, length);
   response.writeHead(answer.statusCode ?? 502, [...headers, ...more]);
 }
 

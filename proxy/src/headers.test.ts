@@ -55,10 +55,10 @@ describe('where the registry points to itself', () => {
   const pointed = (name: string, value: string, publicPath = '') =>
     responseHeaders(
       { headers: {}, rawHeaders: [name, value] } as unknown as IncomingMessage,
-      {},
+      'id',
       () => 'r:5001',
       publicPath,
-    )[1];
+    ).at(-1);
 
   test.each([
     ['Location', '/v2/a/blobs/x?y=z', '/v2/a/blobs/x?y=z'],

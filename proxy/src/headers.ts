@@ -1,4 +1,4 @@
-import { fileHeader, hasBody, OciError } from '@wharfie/shared';
+import { fileHeader, hasBody, OciError, ownHeaders } from '@wharfie/shared';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 
 /** What the registry reads of a request, besides its body. Everything else that a client sends ends here. */
@@ -16,7 +16,7 @@ const forwarded = [
 ];
 
 /** Headers of one connection, which say nothing about the next. https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1 */
-const hopByHop = new Set([
+const hopByHop = [
   'connection',
   'keep-alive',
   'proxy-authenticate',
@@ -26,7 +26,10 @@ const hopByHop = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
-]);
+];
+
+/** What the client is never told of the registry's answer, whatever its connection names. */
+const notPassedOn = new Set([...hopByHop, ...Object.keys(ownHeaders('')).map((name) => name.toLowerCase()), fileHeader]);
 
 const withBody = new Set(['POST', 'PUT', 'PATCH']);
 
@@ -83,30 +86,27 @@ function isForm(contentType: string | string[]): boolean {
 /**
  * The registry's headers as the client gets them, in the letters that they came in. Where they point to the registry
  * itself they point to the door instead, by a path alone: so they are right whatever the client calls the door.
+ * @param requestId that of the exchange
  * @param registryHost what the registry takes for its own host, as in `Host`
  * @param length of the body, where it is not the registry that sends it
  */
 export function responseHeaders(
   response: IncomingMessage,
-  own: Readonly<Record<string, string>>,
+  requestId: string,
   registryHost: () => string,
   publicPath: string,
   length?: number,
 ): string[] {
-  const dropped = namedIn(response.headers.connection);
-  for (const name of hopByHop) dropped.add(name);
-  for (const name of Object.keys(own)) dropped.add(name.toLowerCase());
-  dropped.add(fileHeader);
+  const ofConnection = namedIn(response.headers.connection);
   const raw = response.rawHeaders;
-  const result = Object.entries(own).flat();
-  if (length !== undefined) {
-    dropped.add('content-length');
-    result.push('Content-Length', String(length));
-  }
+  const result = Object.entries(ownHeaders(requestId)).flat();
+  if (length !== undefined) result.push('Content-Length', String(length));
   for (let index = 0; index < raw.length; index += 2) {
-    const [name = '', value = ''] = raw.slice(index, index + 2);
+    const name = raw[index] ?? '';
+    const value = raw[index + 1] ?? '';
     const lower = name.toLowerCase();
-    if (dropped.has(lower)) continue;
+    if (notPassedOn.has(lower) || ofConnection.has(lower)) continue;
+    if (length !== undefined && lower === 'content-length') continue;
     const points = lower === 'location' || lower === 'link';
     result.push(name, points ? atTheDoor(value, registryHost(), publicPath) : value);
   }

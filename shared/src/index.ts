@@ -1,6 +1,7 @@
 export * from './address-list.js';
 export * from './admin-server.js';
 export * from './answered-status.js';
+export * from './beside.js';
 export * from './buffer-pool.js';
 export * from './digest.js';
 export * from './drain.js';

@@ -32,7 +32,7 @@ export function passOn(from: Readable, to: Writable, seen: (bytes: number) => vo
   return new Promise((resolve, reject) => {
     from.once('end', resolve).once('error', reject);
     from.once('close', () => {
-      reject(new Error('the body ended early'));
+      if (!from.readableEnded) reject(new Error('the body ended early'));
     });
   });
 }

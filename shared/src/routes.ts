@@ -81,7 +81,7 @@ export function parseRoute(method: string, url: string): Route {
     const allow = allowed.join(', ');
     throw new OciError('UNSUPPORTED', `${method} is not supported here; use ${allow}`, undefined, { Allow: allow });
   }
-  return { ...target, method, access: neededAccess(target, method) };
+  return Object.assign(target, { method, access: neededAccess(target, method) });
 }
 
 type ParsedTarget = { [K in RouteKind]: { kind: K } & Target[K] }[RouteKind];

@@ -174,7 +174,7 @@ function keysOf(name: string, address: string): Keys {
 
 /** What one client can take any address of: an IPv4 address itself, of IPv6 the /64 that networks are given out as. */
 export function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
+  if (!address.includes(':') || !isIPv6(address)) return address;
   const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const first = head === '' ? [] : head.split(':');
   const last = tail === undefined || tail === '' ? [] : tail.split(':');

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from '@wharfie/shared';
-import { Counter, answeredStatus, requestCounter } from '@wharfie/shared';
+import { Beside, Counter, answeredStatus, requestCounter } from '@wharfie/shared';
 import type { Exchange, RefusedExchange } from './exchange.js';
 
 const countRequest = requestCounter('registry');
@@ -12,7 +12,7 @@ const bytes = new Counter({
 });
 
 /** What a connection had carried when its last request was over: the body of the next may come together with its head. */
-const carried = new WeakMap<Socket, readonly [read: number, written: number]>();
+const carried = new Beside<Socket, readonly [read: number, written: number]>();
 
 /**
  * Writes one line for the exchange once it is over, and counts it. Neither headers nor the query are written: they hold
@@ -37,18 +37,21 @@ export function recordWhenOver(exchange: Exchange | RefusedExchange, logger: Log
     countRequest({ kind, method, status, milliseconds });
     bytes.inc({ direction: 'in' }, bytesIn);
     bytes.inc({ direction: 'out' }, bytesOut);
+    const repository = access?.type === 'repository' ? access : undefined;
+    // What is undefined is left out.
     const line = {
       requestId: id,
-      ...(exchange.identity?.subject ? { user: exchange.identity.subject } : {}),
+      user: exchange.identity?.subject || undefined,
       method,
       kind,
-      ...(access?.type === 'repository' ? { repository: access.name, action: access.actions.join() } : {}),
+      repository: repository?.name,
+      action: repository?.actions.join(),
       status,
       bytesIn,
       bytesOut,
       milliseconds,
       // The proxy left before the answer was complete.
-      ...(response.writableFinished ? {} : { broken: true }),
+      broken: response.writableFinished ? undefined : true,
     };
     if (status >= 500) logger.warn(line, 'request');
     else if (check) logger.debug(line, 'request');

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import type { Identity, Route, RouteKind } from '@wharfie/shared';
-import { OciError, covers, parseRoute } from '@wharfie/shared';
+import { Beside, OciError, covers, parseRoute } from '@wharfie/shared';
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 
@@ -25,7 +25,7 @@ export interface RefusedExchange extends Omit<Exchange, 'route' | 'identity'> {
   readonly identity?: Identity;
 }
 
-const exchanges = new WeakMap<IncomingMessage, Exchange | RefusedExchange>();
+const exchanges = new Beside<IncomingMessage, Exchange | RefusedExchange>();
 
 /**
  * Understands a request and decides on it, once: no valid token, no answer, wherever it comes from; and nothing that the
