@@ -13,7 +13,7 @@ test('each object has a value of its own, for each kind of value', () => {
   expect([names.get(one), sizes.get(one), names.get(other), sizes.get(other)]).toEqual(['first', 1, 'other', undefined]);
 });
 
-test('it is not seen among an object's names, nor in its JSON', () => {
+test('it is seen neither among the names of the object nor in its JSON', () => {
   const one = { a: 1 };
   new Beside<object, string>().set(one, 'one');
   expect(Object.keys(one)).toEqual(['a']);
