@@ -29,7 +29,11 @@ const hopByHop = [
 ];
 
 /** What the client is never told of the registry's answer, whatever its connection names. */
-const notPassedOn = new Set([...hopByHop, ...Object.keys(ownHeaders('')).map((name) => name.toLowerCase()), fileHeader]);
+const notPassedOn = new Set([
+  ...hopByHop,
+  ...Object.keys(ownHeaders('')).map((name) => name.toLowerCase()),
+  fileHeader,
+]);
 
 const withBody = new Set(['POST', 'PUT', 'PATCH']);
 

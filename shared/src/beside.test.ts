@@ -10,7 +10,12 @@ test('each object has a value of its own, for each kind of value', () => {
   sizes.set(one, 1);
   names.set(other, 'other');
   names.set(one, 'first');
-  expect([names.get(one), sizes.get(one), names.get(other), sizes.get(other)]).toEqual(['first', 1, 'other', undefined]);
+  expect([names.get(one), sizes.get(one), names.get(other), sizes.get(other)]).toEqual([
+    'first',
+    1,
+    'other',
+    undefined,
+  ]);
 });
 
 test('it is seen neither among the names of the object nor in its JSON', () => {
