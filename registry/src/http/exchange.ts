@@ -41,9 +41,9 @@ export function beginExchange(
     if (!response.writableFinished) abort.abort(new Error('the client left'));
   });
   const contentType = request.headers['content-type'];
-  delete request.headers['content-type'];
+  if (contentType !== undefined) request.headers['content-type'] = undefined;
   const base = { id: requestId(request), request, response, signal: abort.signal, contentType };
-  const exchange = { ...base, ...decide(request, verify) };
+  const exchange = Object.assign(base, decide(request, verify));
   exchanges.set(request, exchange);
   return exchange;
 }

@@ -1,4 +1,3 @@
-import { on } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { OciError, freeBuffer } from '@wharfie/shared';
 
@@ -47,16 +46,35 @@ function release(account: string, bytes: number): void {
 }
 
 /**
- * The pieces of a body, each as it came: the request's own iterator would join those that wait. It leaves the connection
- * open when its reader stops early.
+ * The pieces of a body, each as it came: the request's own iterator would join those that wait, and `events.on` makes two
+ * queues of 2048 places for each body. It leaves the connection open when its reader stops early.
  */
 export async function* keptOpen(request: IncomingMessage): AsyncGenerator<Buffer> {
+  const pieces: Buffer[] = [];
+  let wake = (): void => undefined;
+  const take = (piece: Buffer): void => {
+    pieces.push(piece);
+    request.pause();
+    wake();
+  };
+  const end = (): void => {
+    wake();
+  };
+  request.on('data', take).on('end', end).on('close', end).pause();
   try {
-    if (!request.destroyed) {
-      const pieces = on(request, 'data', { close: ['end', 'close'], highWaterMark: 1 }) as AsyncIterable<[Buffer]>;
-      for await (const [piece] of pieces) yield piece;
+    for (;;) {
+      const piece = pieces.shift();
+      if (piece) yield piece;
+      else if (request.readableEnded || request.destroyed) break;
+      else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          request.resume();
+        });
+      }
     }
   } finally {
+    request.off('data', take).off('end', end).off('close', end);
     // Somebody may be draining the rest already.
     if (request.listenerCount('data') > 0) request.resume();
     else request.pause();
