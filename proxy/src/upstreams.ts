@@ -1,5 +1,5 @@
 import { formatListenAddress, isLoopback, SettingsError, type ListenAddress, type Logger } from '@wharfie/shared';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { NetConnectOpts, Socket } from 'node:net';
@@ -172,11 +172,7 @@ export function hostOf({ protocol, host, port }: Upstream): string {
 
 /** Rendezvous hashing: when one of them goes or comes, only its own keys move. */
 function heaviest(upstreams: readonly Upstream[], key: string): number {
-  const weights = upstreams.map((upstream) =>
-    createHash('sha1')
-      .update(`${nameOf(upstream)} ${key}`)
-      .digest('hex'),
-  );
+  const weights = upstreams.map((upstream) => hash('sha1', `${nameOf(upstream)} ${key}`));
   return weights.reduce((best, weight, index) => (weight > (weights[best] ?? '') ? index : best), 0);
 }
 

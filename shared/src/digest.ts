@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash, hash, type Hash } from 'node:crypto';
 
 /** The algorithms of https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms, with the length of their hex. */
 const hexLength = { sha256: 64, sha512: 128 } as const;
@@ -34,5 +34,5 @@ export function hasher(algorithm: DigestAlgorithm): Hash {
 }
 
 export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256'): Digest {
-  return `${algorithm}:${hasher(algorithm).update(bytes).digest('hex')}`;
+  return `${algorithm}:${hash(algorithm, bytes)}`;
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Part } from '../storage-driver.js';
 import { PathNotFound, StorageUnavailable } from '../storage-driver.js';
@@ -274,5 +274,5 @@ export function bare(etag: string): string {
 }
 
 export function md5(content: Uint8Array): string {
-  return createHash('md5').update(content).digest('hex');
+  return hash('md5', content);
 }
