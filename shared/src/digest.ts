@@ -1,4 +1,4 @@
-import { createHash, hash, type Hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** The algorithms of https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms, with the length of their hex. */
 const hexLength = { sha256: 64, sha512: 128 } as const;
@@ -27,10 +27,6 @@ export function algorithmOf(digest: Digest): DigestAlgorithm {
 
 export function hexOf(digest: Digest): string {
   return digest.slice(digest.indexOf(':') + 1);
-}
-
-export function hasher(algorithm: DigestAlgorithm): Hash {
-  return createHash(algorithm);
 }
 
 export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256'): Digest {

@@ -1,6 +1,6 @@
 import { OciError } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { refuseBeside } from './waiting.js';
 
@@ -167,14 +167,14 @@ function counters(): LRUCache<string, Counter> {
 
 function keysOf(name: string, address: string): Keys {
   // Names are as long as their senders like.
-  const account = name.length <= 64 ? `=${name}` : createHash('sha256').update(name).digest('base64');
+  const account = name.length <= 64 ? `=${name}` : hash('sha256', name, 'base64');
   const network = networkOf(address);
   return { login: `${network} ${account}`, address: network, account };
 }
 
 /** What one client can take any address of: an IPv4 address itself, of IPv6 the /64 that networks are given out as. */
 export function networkOf(address: string): string {
-  if (!address.includes(':') || !isIPv6(address)) return address;
+  if (!isIPv6(address)) return address;
   const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const first = head === '' ? [] : head.split(':');
   const last = tail === undefined || tail === '' ? [] : tail.split(':');

@@ -117,7 +117,7 @@ export class Verifier {
     await this.#upgrade.store(name, known.hash, hash);
   }
 
-  /** Says which pair it is to nobody without the key. No HMAC: it leaves this process for nobody to lengthen (docs/decisions/0007). */
+  /** Under what a right pair is remembered. Nobody outside of this process sees it, so it need not be an HMAC (docs/decisions/0007). */
   #pair(name: string, hash: string, password: string): string {
     return digest('sha256', `${this.#key}${name}:${hash}\0${password}`, 'base64');
   }

@@ -1,5 +1,4 @@
-import type { Hash } from 'node:crypto';
-import { hasher } from '@wharfie/shared';
+import { createHash, type Hash } from 'node:crypto';
 import type { Digest, DigestAlgorithm } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { ByteSource } from '../storage/storage-driver.js';
@@ -13,7 +12,7 @@ export class RunningHash {
   ) {}
 
   static begin(algorithm: DigestAlgorithm): RunningHash {
-    return new RunningHash(algorithm, hasher(algorithm), 0);
+    return new RunningHash(algorithm, createHash(algorithm), 0);
   }
 
   /** How many bytes passed. */
