@@ -49,11 +49,12 @@ const operations = {
     return { seconds };
   },
 
-  /** Requests a second over some seconds. @param {{ target: Target, method: 'GET' | 'HEAD', path: string, connections: number, duration: number }} load */
-  async rate({ target, method, path, connections, duration }) {
+  /** Requests a second over some seconds; the connections ask for the paths in turn. @param {{ target: Target, method: 'GET' | 'HEAD', paths: string[], connections: number, duration: number }} load */
+  async rate({ target, method, paths, connections, duration }) {
     let answered = 0;
     const end = performance.now() + duration * 1000;
-    const seconds = await atOnce(target, connections, async (connection) => {
+    const seconds = await atOnce(target, connections, async (connection, index) => {
+      const path = paths[index % paths.length] ?? '';
       while (performance.now() < end) {
         await connection.expect(200, method, path, { accept: manifestType });
         answered += 1;

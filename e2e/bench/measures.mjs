@@ -62,21 +62,30 @@ export function smallImages(id, count, clients) {
 
 /** @returns {Measure[]} */
 export function manifestRates() {
-  return /** @type {const} */ (['GET', 'HEAD']).flatMap((method) =>
-    /** @type {const} */ (['tag', 'digest']).map((by) => ({
-      id: `manifest-${method.toLowerCase()}-${by}`,
-      title: `${method} a manifest by ${by}, 16 connections`,
-      unit: 'requests/s',
-      better: 'more',
-      take: async ({ side, load }) => {
-        const path = `/v2/rates/0/manifests/${(await manifestOf(side, load))[by]}`;
-        const rate = { target: side.target, method, path, connections: 16, duration: 3 };
-        // As with the first images.
-        await onceOn(side, 'rate', () => load('rate', rate));
-        return (await load('rate', rate)).perSecond;
-      },
-    })),
+  const kinds = /** @type {const} */ (['GET', 'HEAD']).flatMap((method) =>
+    /** @type {const} */ (['tag', 'digest']).map((by) =>
+      rate(`manifest-${method.toLowerCase()}-${by}`, `${method} a manifest by ${by}, 16 connections`, method, by),
+    ),
   );
+  // Nobody asks for what another one asks for.
+  return [...kinds, rate('manifest-get-tags', 'GET 16 manifests by tag, each by one connection', 'GET', 'tags')];
+}
+
+/** @param {string} id @param {string} title @param {'GET' | 'HEAD'} method @param {'tag' | 'digest' | 'tags'} by @returns {Measure} */
+function rate(id, title, method, by) {
+  return {
+    id,
+    title,
+    unit: 'requests/s',
+    better: 'more',
+    take: async ({ side, load }) => {
+      const paths = (await manifestsOf(side, load))[by];
+      const rate = { target: side.target, method, paths, connections: 16, duration: 3 };
+      // As with the first images.
+      await onceOn(side, 'rate', () => load('rate', rate));
+      return (await load('rate', rate)).perSecond;
+    },
+  };
 }
 
 /** What it holds when nothing was asked of it yet. @returns {Measure} */
@@ -187,13 +196,15 @@ export function pulling(id, what, clients, fraction) {
   };
 }
 
-/** A manifest to ask for, pushed once. @param {Run['side']} side @param {Run['load']} load */
-function manifestOf(side, load) {
-  return onceOn(side, 'manifest', async () => {
+/** Manifests to ask for, pushed once: the first by tag and by digest, and all by tag. @param {Run['side']} side @param {Run['load']} load */
+function manifestsOf(side, load) {
+  return onceOn(side, 'manifests', async () => {
     const { target } = side;
-    await load('images', { target, prefix: 'rates', count: 1, clients: 1 });
-    const { digest } = await load('ask', { target, path: '/v2/rates/0/manifests/v0', times: 1 });
-    return { tag: 'v0', digest };
+    await load('images', { target, prefix: 'rates', count: 16, clients: 1 });
+    const tags = Array.from({ length: 16 }, (_, index) => `/v2/rates/${index % 10}/manifests/v${index}`);
+    const [tag = ''] = tags;
+    const { digest } = await load('ask', { target, path: tag, times: 1 });
+    return { tag: [tag], digest: [`/v2/rates/0/manifests/${digest}`], tags };
   });
 }
 

@@ -11,9 +11,11 @@ import {
 import httpProxy from 'http-proxy';
 import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import { buffer } from 'node:stream/consumers';
 import { refuseUpgrade } from './answer-to.js';
 import { clientLeft, resetClient, type Exchange } from './exchange.js';
 import { requestHeaders, responseHeaders } from './headers.js';
+import { Herd, isShareable, type Asking } from './herd.js';
 import { refuse } from './refuse.js';
 import { badGateway, notAccepted, unavailable } from './registry-errors.js';
 import { bodyOnceConnected, noBody, sendAtOnce, type Sending } from './request-body.js';
@@ -21,6 +23,7 @@ import { openHanded, sendFile } from './send-file.js';
 import { crossed, hostOf, isLocal, isUnreachable, nameOf, type Upstream, type Upstreams } from './upstreams.js';
 
 interface Attempt extends Sending {
+  asking: Asking;
   upstream: Upstream;
   number: number;
   /** The registry may hand over the file of a blob in place of its bytes. */
@@ -42,6 +45,9 @@ const passing = new Set(['EIO', 'EMFILE', 'ENFILE', 'ENOENT', 'ESTALE']);
 export class Forwarder {
   readonly #proxy = httpProxy.createProxyServer({ selfHandleResponse: true, toProxy: true, prependPath: false });
   readonly #attempts = new Beside<IncomingMessage, Attempt>();
+  readonly #herd = new Herd((exchange, asking) => {
+    this.#attempt(exchange, asking, 1);
+  });
   /** Those whose files cannot be read here. */
   readonly #apart = new Set<Upstream>();
   /** How many files in a row were missing. */
@@ -74,20 +80,22 @@ export class Forwarder {
     const { request, response, id } = exchange;
     request.headers = requestHeaders(request, token, id) as IncomingMessage['headers'];
     response.once('close', () => {
-      if (!response.writableFinished) this.#attempts.get(request)?.sent?.destroy();
+      const attempt = this.#attempts.get(request);
+      if (!response.writableFinished) attempt?.sent?.destroy();
+      attempt?.asking.over();
     });
     // What goes wrong with the connection shows in `close`.
     response.on('error', () => undefined);
     if (exchange.expectsContinue) response.writeContinue();
-    this.#attempt(exchange, 1);
+    this.#herd.add(exchange);
   }
 
-  #attempt(exchange: Exchange, number: number, mayOffer = true): void {
+  #attempt(exchange: Exchange, asking: Asking, number: number, mayOffer = true): void {
     const { request, response, route } = exchange;
     // An upload is known to all of them, but its own need not look it up.
     const upstream = this.upstreams.next(route?.kind === 'upload' ? route.upload : undefined);
     const offered = mayOffer && this.#mayHandOver(upstream, exchange);
-    const attempt: Attempt = { exchange, upstream, number, offered };
+    const attempt: Attempt = { exchange, asking, upstream, number, offered };
     this.#attempts.set(request, attempt);
     const options = {
       target: upstream,
@@ -127,7 +135,7 @@ export class Forwarder {
   }
 
   async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {
-    const { exchange, upstream, sent } = attempt;
+    const { exchange, asking, upstream, sent } = attempt;
     const { request, response, id } = exchange;
     attempt.answered = true;
     if (answer.statusCode === 401) {
@@ -148,9 +156,14 @@ export class Forwarder {
       await this.#sendHanded(attempt, answer, handed);
       return;
     }
+    if (asking.others.length > 0 && isShareable(answer)) {
+      await this.#giveToAll(attempt, answer);
+      return;
+    }
+    asking.over();
     // A registry that answers before it has read everything will not read the rest.
     const early = bodyOutstanding(request);
-    writeHead(attempt, answer, { more: early ? ['Connection', 'close'] : [] });
+    writeHead(exchange, upstream, answer, { more: early ? ['Connection', 'close'] : [] });
     try {
       await passOn(answer, response, (bytes) => {
         exchange.bytesOut += bytes;
@@ -169,9 +182,33 @@ export class Forwarder {
     response.end();
   }
 
+  /** Reads an answer, then gives it to all who wait for it: so nobody is held up by another one who reads slowly. */
+  async #giveToAll(attempt: Attempt, answer: IncomingMessage): Promise<void> {
+    const { exchange, asking, upstream } = attempt;
+    let body: Buffer;
+    try {
+      body = await buffer(answer);
+    } catch (error) {
+      if (clientLeft(exchange)) return;
+      this.log.warn({ requestId: exchange.id, err: error }, 'the registry broke off an answer');
+      await refuse(exchange, badGateway());
+      return;
+    }
+    const give = (to: Exchange): void => {
+      if (clientLeft(to)) return;
+      if (exchange.digest !== undefined) to.digest = exchange.digest;
+      to.bytesOut += body.length;
+      writeHead(to, upstream, answer);
+      to.response.end(body);
+    };
+    give(exchange);
+    asking.others.splice(0).forEach(give);
+    asking.over();
+  }
+
   /** Sends the file that the registry answered with. Where it cannot be read here, the registry is asked for the bytes. */
   async #sendHanded(attempt: Attempt, answer: IncomingMessage, handed: string): Promise<void> {
-    const { exchange, upstream, number } = attempt;
+    const { exchange, asking, upstream, number } = attempt;
     const { response, id } = exchange;
     answer.resume();
     const file = this.files.read(handed, id);
@@ -189,10 +226,10 @@ export class Forwarder {
       this.#missing.delete(upstream);
     } catch (error) {
       this.#notOpened(upstream, error as NodeJS.ErrnoException);
-      if (!clientLeft(exchange)) this.#attempt(exchange, number, false);
+      if (!clientLeft(exchange)) this.#attempt(exchange, asking, number, false);
       return;
     }
-    writeHead(attempt, answer, { length: file.length });
+    writeHead(exchange, upstream, answer, { length: file.length });
     try {
       await sendFile(handle, file, response, (bytes) => {
         exchange.bytesOut += bytes;
@@ -215,7 +252,7 @@ export class Forwarder {
   }
 
   #onError(attempt: Attempt, error: NodeJS.ErrnoException): void {
-    const { exchange, upstream, number, sent } = attempt;
+    const { exchange, asking, upstream, number, sent } = attempt;
     // Once there is an answer, the connection's fate shows in the answer's own stream.
     if (attempt.answered || clientLeft(exchange) || this.#attempts.get(exchange.request) !== attempt) return;
     const { request, response } = exchange;
@@ -227,7 +264,7 @@ export class Forwarder {
       (!attempt.bodyBegun && this.upstreams.mayTryAnother(error, number)) ||
       (changesNothing && number === 1 && !response.headersSent && crossed(error, sent))
     ) {
-      this.#attempt(exchange, number + 1, attempt.offered);
+      this.#attempt(exchange, asking, number + 1, attempt.offered);
       return;
     }
     this.log.warn({ requestId: exchange.id, err: error }, 'the registry did not answer');
@@ -238,9 +275,10 @@ export class Forwarder {
 
 /** Gives the client the head of the registry's answer. */
 function writeHead(
-  { exchange: { response, id, publicPath }, upstream }: Attempt,
+  { response, id, publicPath }: Exchange,
+  upstream: Upstream,
   answer: IncomingMessage,
-  { length, more = [] }: { length?: number; more?: string[] },
+  { length, more = [] }: { length?: number; more?: string[] } = {},
 ): void {
   const headers = responseHeaders(answer, id, () => hostOf(upstream), publicPath, length);
   response.writeHead(answer.statusCode ?? 502, [...headers, ...more]);
