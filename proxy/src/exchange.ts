@@ -10,6 +10,14 @@ import { clientOf, type Client } from './client.js';
  */
 export type Login = 'none' | 'accepted' | 'refused' | 'delayed' | 'failed';
 
+/** Others who asked for the same, and get the answer to one request. */
+export interface Asking {
+  /** Whoever gives it to them takes them out. */
+  readonly others: Exchange[];
+  /** Lets those go on who still wait for it. May be said more than once. */
+  readonly over: () => void;
+}
+
 /** One request and its answer, and what is known of them so far. */
 export interface Exchange {
   /** Always our own: what a client sends under this name could be anything. */
@@ -27,6 +35,8 @@ export interface Exchange {
   login: Login;
   /** The account, once its password or token was found right. */
   user?: string;
+  /** Those for whom its request is sent, too. */
+  asking?: Asking;
   /** What the registry's answer says that it is about. */
   digest?: string;
   /** Why the door itself refused it. */

@@ -13,9 +13,9 @@ import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { refuseUpgrade } from './answer-to.js';
-import { clientLeft, resetClient, type Exchange } from './exchange.js';
+import { clientLeft, resetClient, type Asking, type Exchange } from './exchange.js';
 import { requestHeaders, responseHeaders } from './headers.js';
-import { Herd, isShareable, type Asking } from './herd.js';
+import { Herd, isShareable } from './herd.js';
 import { refuse } from './refuse.js';
 import { badGateway, notAccepted, unavailable } from './registry-errors.js';
 import { bodyOnceConnected, noBody, sendAtOnce, type Sending } from './request-body.js';
@@ -23,7 +23,6 @@ import { openHanded, sendFile } from './send-file.js';
 import { crossed, hostOf, isLocal, isUnreachable, nameOf, type Upstream, type Upstreams } from './upstreams.js';
 
 interface Attempt extends Sending {
-  asking: Asking;
   upstream: Upstream;
   number: number;
   /** The registry may hand over the file of a blob in place of its bytes. */
@@ -39,14 +38,14 @@ const connectTimeout = 5_000;
 const passing = new Set(['EIO', 'EMFILE', 'ENFILE', 'ENOENT', 'ESTALE']);
 
 /**
- * Passes requests on to a registry and its answers back, both as streams. http-proxy makes the request; the answer is
- * written here, because it leaves the other side waiting when one side dies.
+ * Passes requests on to a registry and its answers back, both as streams, but for answers that several get. http-proxy
+ * makes the request; the answer is written here, because it leaves the other side waiting when one side dies.
  */
 export class Forwarder {
   readonly #proxy = httpProxy.createProxyServer({ selfHandleResponse: true, toProxy: true, prependPath: false });
   readonly #attempts = new Beside<IncomingMessage, Attempt>();
-  readonly #herd = new Herd((exchange, asking) => {
-    this.#attempt(exchange, asking, 1);
+  readonly #herd = new Herd((exchange) => {
+    this.#attempt(exchange, 1);
   });
   /** Those whose files cannot be read here. */
   readonly #apart = new Set<Upstream>();
@@ -80,9 +79,8 @@ export class Forwarder {
     const { request, response, id } = exchange;
     request.headers = requestHeaders(request, token, id) as IncomingMessage['headers'];
     response.once('close', () => {
-      const attempt = this.#attempts.get(request);
-      if (!response.writableFinished) attempt?.sent?.destroy();
-      attempt?.asking.over();
+      if (!response.writableFinished) this.#attempts.get(request)?.sent?.destroy();
+      exchange.asking?.over();
     });
     // What goes wrong with the connection shows in `close`.
     response.on('error', () => undefined);
@@ -90,12 +88,12 @@ export class Forwarder {
     this.#herd.add(exchange);
   }
 
-  #attempt(exchange: Exchange, asking: Asking, number: number, mayOffer = true): void {
+  #attempt(exchange: Exchange, number: number, mayOffer = true): void {
     const { request, response, route } = exchange;
     // An upload is known to all of them, but its own need not look it up.
     const upstream = this.upstreams.next(route?.kind === 'upload' ? route.upload : undefined);
     const offered = mayOffer && this.#mayHandOver(upstream, exchange);
-    const attempt: Attempt = { exchange, asking, upstream, number, offered };
+    const attempt: Attempt = { exchange, upstream, number, offered };
     this.#attempts.set(request, attempt);
     const options = {
       target: upstream,
@@ -135,8 +133,8 @@ export class Forwarder {
   }
 
   async #onAnswer(attempt: Attempt, answer: IncomingMessage): Promise<void> {
-    const { exchange, asking, upstream, sent } = attempt;
-    const { request, response, id } = exchange;
+    const { exchange, upstream, sent } = attempt;
+    const { request, response, id, asking } = exchange;
     attempt.answered = true;
     if (answer.statusCode === 401) {
       // A challenge of its own would have clients send it, or whomever it names, their passwords.
@@ -156,11 +154,11 @@ export class Forwarder {
       await this.#sendHanded(attempt, answer, handed);
       return;
     }
-    if (asking.others.length > 0 && isShareable(answer)) {
-      await this.#giveToAll(attempt, answer);
+    if (asking && asking.others.length > 0 && isShareable(answer)) {
+      await this.#giveToAll(asking, attempt, answer);
       return;
     }
-    asking.over();
+    asking?.over();
     // A registry that answers before it has read everything will not read the rest.
     const early = bodyOutstanding(request);
     writeHead(exchange, upstream, answer, { more: early ? ['Connection', 'close'] : [] });
@@ -183,8 +181,7 @@ export class Forwarder {
   }
 
   /** Reads an answer, then gives it to all who wait for it: so nobody is held up by another one who reads slowly. */
-  async #giveToAll(attempt: Attempt, answer: IncomingMessage): Promise<void> {
-    const { exchange, asking, upstream } = attempt;
+  async #giveToAll(asking: Asking, { exchange, upstream }: Attempt, answer: IncomingMessage): Promise<void> {
     let body: Buffer;
     try {
       body = await buffer(answer);
@@ -194,21 +191,17 @@ export class Forwarder {
       await refuse(exchange, badGateway());
       return;
     }
-    const give = (to: Exchange): void => {
-      if (clientLeft(to)) return;
-      if (exchange.digest !== undefined) to.digest = exchange.digest;
+    for (let to: Exchange | undefined = exchange; to; to = asking.others.shift()) {
       to.bytesOut += body.length;
       writeHead(to, upstream, answer);
       to.response.end(body);
-    };
-    give(exchange);
-    asking.others.splice(0).forEach(give);
+    }
     asking.over();
   }
 
   /** Sends the file that the registry answered with. Where it cannot be read here, the registry is asked for the bytes. */
   async #sendHanded(attempt: Attempt, answer: IncomingMessage, handed: string): Promise<void> {
-    const { exchange, asking, upstream, number } = attempt;
+    const { exchange, upstream, number } = attempt;
     const { response, id } = exchange;
     answer.resume();
     const file = this.files.read(handed, id);
@@ -226,7 +219,7 @@ export class Forwarder {
       this.#missing.delete(upstream);
     } catch (error) {
       this.#notOpened(upstream, error as NodeJS.ErrnoException);
-      if (!clientLeft(exchange)) this.#attempt(exchange, asking, number, false);
+      if (!clientLeft(exchange)) this.#attempt(exchange, number, false);
       return;
     }
     writeHead(exchange, upstream, answer, { length: file.length });
@@ -252,7 +245,7 @@ export class Forwarder {
   }
 
   #onError(attempt: Attempt, error: NodeJS.ErrnoException): void {
-    const { exchange, asking, upstream, number, sent } = attempt;
+    const { exchange, upstream, number, sent } = attempt;
     // Once there is an answer, the connection's fate shows in the answer's own stream.
     if (attempt.answered || clientLeft(exchange) || this.#attempts.get(exchange.request) !== attempt) return;
     const { request, response } = exchange;
@@ -264,7 +257,7 @@ export class Forwarder {
       (!attempt.bodyBegun && this.upstreams.mayTryAnother(error, number)) ||
       (changesNothing && number === 1 && !response.headersSent && crossed(error, sent))
     ) {
-      this.#attempt(exchange, asking, number + 1, attempt.offered);
+      this.#attempt(exchange, number + 1, attempt.offered);
       return;
     }
     this.log.warn({ requestId: exchange.id, err: error }, 'the registry did not answer');
