@@ -29,7 +29,7 @@ interface QuietDoor extends TestDoor {
  * A door that knows the passwords already, with a registry that answers when the test does. Its timers stand still, so that
  * nothing is sent because somebody has waited for long.
  */
-async function openQuietDoor(settings: Parameters<typeof openDoor>[0] = {}): Promise<QuietDoor> {
+async function openQuietDoor(): Promise<QuietDoor> {
   const held: ServerResponse[] = [];
   let arrived: () => void = () => undefined;
   const registry: RequestListener = (_, response) => {
@@ -43,7 +43,7 @@ async function openQuietDoor(settings: Parameters<typeof openDoor>[0] = {}): Pro
       await new Promise<void>((resolve) => (arrived = resolve));
     }
   };
-  const door = await openDoor({ registry, policy: openPolicyText, ...settings });
+  const door = await openDoor({ registry, policy: openPolicyText });
   for (const name of ['bob', 'eve', 'admin']) {
     const known = ask(door, 'GET', '/v2/', basic(name));
     give(await next(), '{}');
@@ -111,8 +111,8 @@ function give(response: ServerResponse, body: string, headers = {}): void {
 const bodies = async (answers: Promise<Answer>[]) => (await Promise.all(answers)).map(({ body }) => body);
 
 /** Has requests wait behind one that is answered then; `response` is what the registry gives for all of them. */
-async function openHerd<Begun>(requests: (door: TestDoor) => Begin<Begun>, settings?: Parameters<typeof openDoor>[0]) {
-  const door = await openQuietDoor(settings);
+async function openHerd<Begun>(requests: (door: TestDoor) => Begin<Begun>) {
+  const door = await openQuietDoor();
   const first = await beginSame(door, 1);
   const before = await door.next();
   const waiting = await begin(door, requests(door));
