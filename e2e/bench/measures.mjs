@@ -60,15 +60,23 @@ export function smallImages(id, count, clients) {
   };
 }
 
+/** Connections that ask for manifests, and how many manifests there are. */
+const askers = 16;
+
 /** @returns {Measure[]} */
 export function manifestRates() {
   const kinds = /** @type {const} */ (['GET', 'HEAD']).flatMap((method) =>
     /** @type {const} */ (['tag', 'digest']).map((by) =>
-      rate(`manifest-${method.toLowerCase()}-${by}`, `${method} a manifest by ${by}, 16 connections`, method, by),
+      rate(
+        `manifest-${method.toLowerCase()}-${by}`,
+        `${method} a manifest by ${by}, ${askers} connections`,
+        method,
+        by,
+      ),
     ),
   );
   // Nobody asks for what another one asks for.
-  return [...kinds, rate('manifest-get-tags', 'GET 16 manifests by tag, each by one connection', 'GET', 'tags')];
+  return [...kinds, rate('manifest-get-tags', `GET ${askers} manifests by tag, each by one connection`, 'GET', 'tags')];
 }
 
 /** @param {string} id @param {string} title @param {'GET' | 'HEAD'} method @param {'tag' | 'digest' | 'tags'} by @returns {Measure} */
@@ -80,7 +88,7 @@ function rate(id, title, method, by) {
     better: 'more',
     take: async ({ side, load }) => {
       const paths = (await manifestsOf(side, load))[by];
-      const rate = { target: side.target, method, paths, connections: 16, duration: 3 };
+      const rate = { target: side.target, method, paths, connections: askers, duration: 3 };
       // As with the first images.
       await onceOn(side, 'rate', () => load('rate', rate));
       return (await load('rate', rate)).perSecond;
@@ -200,8 +208,8 @@ export function pulling(id, what, clients, fraction) {
 function manifestsOf(side, load) {
   return onceOn(side, 'manifests', async () => {
     const { target } = side;
-    await load('images', { target, prefix: 'rates', count: 16, clients: 1 });
-    const tags = Array.from({ length: 16 }, (_, index) => `/v2/rates/${index % 10}/manifests/v${index}`);
+    await load('images', { target, prefix: 'rates', count: askers, clients: 1 });
+    const tags = Array.from({ length: askers }, (_, index) => `/v2/rates/${index % 10}/manifests/v${index}`);
     const [tag = ''] = tags;
     const { digest } = await load('ask', { target, path: tag, times: 1 });
     return { tag: [tag], digest: [`/v2/rates/0/manifests/${digest}`], tags };

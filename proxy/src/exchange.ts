@@ -60,6 +60,14 @@ export function beginExchange(
   return { id: randomUUID(), request, response, ...facts, kind: 'none', login: 'none', bytesIn: 0, bytesOut: 0 };
 }
 
+/**
+ * Whether it only asks, and may be sent twice, as it has no body either (`checkFraming`).
+ * https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1
+ */
+export function changesNothing({ request: { method } }: Exchange): boolean {
+  return method === 'GET' || method === 'HEAD';
+}
+
 /** Answers with JSON of the door's own. */
 export function answerJson(exchange: Exchange, value: object, headers: Readonly<Record<string, string>>): void {
   const body = Buffer.from(JSON.stringify(value));

@@ -13,7 +13,7 @@ import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { refuseUpgrade } from './answer-to.js';
-import { clientLeft, resetClient, type Asking, type Exchange } from './exchange.js';
+import { changesNothing, clientLeft, resetClient, type Asking, type Exchange } from './exchange.js';
 import { requestHeaders, responseHeaders } from './headers.js';
 import { Herd, isShareable } from './herd.js';
 import { refuse } from './refuse.js';
@@ -248,14 +248,11 @@ export class Forwarder {
     const { exchange, upstream, number, sent } = attempt;
     // Once there is an answer, the connection's fate shows in the answer's own stream.
     if (attempt.answered || clientLeft(exchange) || this.#attempts.get(exchange.request) !== attempt) return;
-    const { request, response } = exchange;
     const refused = isUnreachable(error);
     if (refused) this.upstreams.refused(upstream, error);
-    // Nor do these have a body (`checkFraming`), which could not be sent twice.
-    const changesNothing = request.method === 'GET' || request.method === 'HEAD';
     if (
       (!attempt.bodyBegun && this.upstreams.mayTryAnother(error, number)) ||
-      (changesNothing && number === 1 && !response.headersSent && crossed(error, sent))
+      (changesNothing(exchange) && number === 1 && !exchange.response.headersSent && crossed(error, sent))
     ) {
       this.#attempt(exchange, number + 1, attempt.offered);
       return;

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { clientLeft, type Exchange } from './exchange.js';
+import { changesNothing, clientLeft, type Exchange } from './exchange.js';
 
 /** How long anybody waits for the answer to another one, in milliseconds: its registry may be gone. */
 const patience = 1_000;
@@ -18,7 +18,7 @@ export class Herd {
 
   /** Has a request sent that is allowed, at once or for several. */
   add(exchange: Exchange): void {
-    if (!isForManifest(exchange)) {
+    if (exchange.route?.kind !== 'manifest' || !changesNothing(exchange)) {
       this.send(exchange);
       return;
     }
@@ -52,10 +52,6 @@ export class Herd {
 /** Whether an answer is the same for all who asked, and short enough to be held for them. */
 export function isShareable({ statusCode, headers }: IncomingMessage): boolean {
   return statusCode === 200 && Number(headers['content-length']) <= mostShared;
-}
-
-function isForManifest({ request: { method }, route }: Exchange): boolean {
-  return route?.kind === 'manifest' && (method === 'GET' || method === 'HEAD');
 }
 
 /** All that the registry gets of a request, but for who sends it. */

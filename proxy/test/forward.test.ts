@@ -11,6 +11,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   ask,
   basic,
+  deadPort,
   deferred,
   dial,
   heard,
@@ -191,10 +192,7 @@ describe('a registry that dies', () => {
   });
 
   test('is a 503 that says when to try again while it does not listen', async () => {
-    const gone = createServer();
-    const port = await listenOn(gone);
-    gone.close();
-    const door = await openDoor({ upstreams: [upstreamAt(port)] });
+    const door = await openDoor({ upstreams: [upstreamAt(await deadPort())] });
     const answer = await ask(door, 'GET', blob, credentials);
     expect(answer).toMatchObject({ status: 503, error: { code: 'UNAVAILABLE' } });
     expect(answer.headers['retry-after']).toBe('5');
@@ -202,16 +200,13 @@ describe('a registry that dies', () => {
   });
 
   test('is passed over while another one lives', async () => {
-    const gone = createServer();
-    const dead = await listenOn(gone);
-    gone.close();
     const alive = createServer((_, response) => response.end('alive'));
     const port = await listenOn(alive);
     onTestFinished(() => {
       alive.closeAllConnections();
       alive.close();
     });
-    const door = await openDoor({ upstreams: [upstreamAt(dead), upstreamAt(port)] });
+    const door = await openDoor({ upstreams: [await deadPort(), port].map(upstreamAt) });
     for (const _ of [1, 2, 3]) expect(await ask(door, 'GET', blob, credentials)).toMatchObject({ body: 'alive' });
     expect((await ask(door, 'PATCH', upload, credentials, 'hello')).status).toBe(200);
   });

@@ -143,6 +143,15 @@ export async function listenOn(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+/** A port on which nobody listens any more. */
+export async function deadPort(): Promise<number> {
+  const server = createServer();
+  const port = await listenOn(server);
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 export function basic(name: string, password = passwordOf(name)): { Authorization: string } {
   return { Authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}` };
 }

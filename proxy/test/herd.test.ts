@@ -1,12 +1,12 @@
 import { once } from 'node:events';
-import { createServer, request, type ClientRequest, type RequestListener, type ServerResponse } from 'node:http';
+import { request, type ClientRequest, type RequestListener, type ServerResponse } from 'node:http';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   ask,
   basic,
+  deadPort,
   dial,
-  listenOn,
   openDoor,
   openPolicyText,
   upstreamAt,
@@ -59,6 +59,10 @@ async function openQuietDoor(): Promise<QuietDoor> {
 
 type Begin<Begun> = (() => Begun)[];
 
+function times<Begun>(count: number, start: () => Begun): Begin<Begun> {
+  return Array.from({ length: count }, () => start);
+}
+
 /** Begins requests, and resolves once each has reached its registry or waits at the door. */
 async function begin<Begun>(door: TestDoor, requests: Begin<Begun>): Promise<Begun[]> {
   let missing = requests.length;
@@ -85,7 +89,10 @@ function beginSame(
   path = manifest,
   headers: Record<string, string> = ofImage,
 ): Promise<Promise<Answer>[]> {
-  return begin(door, Array(count).fill(() => ask(door, method, path, headers)) as Begin<Promise<Answer>>);
+  return begin(
+    door,
+    times(count, () => ask(door, method, path, headers)),
+  );
 }
 
 /** A request whose answer nobody looks at. */
@@ -122,8 +129,7 @@ async function openHerd<Begun>(requests: (door: TestDoor) => Begin<Begun>) {
   return { door, waiting, response: await door.next() };
 }
 
-const bobs = (count: number) => (door: TestDoor) =>
-  Array(count).fill(() => ask(door, 'GET', manifest, ofImage)) as Begin<Promise<Answer>>;
+const bobs = (count: number) => (door: TestDoor) => times(count, () => ask(door, 'GET', manifest, ofImage));
 
 describe('requests for one manifest at the same time', () => {
   test('are one for the registry, and each gets its whole answer', async () => {
@@ -265,7 +271,13 @@ describe('requests for one manifest at the same time', () => {
     const door = await openQuietDoor();
     const first = await beginSame(door, 1);
     const before = await door.next();
-    await leave(door, await begin(door, [() => send(door), () => send(door)]));
+    await leave(
+      door,
+      await begin(
+        door,
+        times(2, () => send(door)),
+      ),
+    );
     give(before, 'before');
     await Promise.all(first);
     const last = await beginSame(door, 1);
@@ -278,7 +290,7 @@ describe('requests for one manifest at the same time', () => {
     ['can be shared', 200, 0],
     ['cannot', 404, 1],
   ])('reach those who stayed when the answer %s', async (_, status, more) => {
-    const { door, waiting, response } = await openHerd((door) => [1, 2, 3].map(() => () => send(door)));
+    const { door, waiting, response } = await openHerd((door) => times(3, () => send(door)));
     const [first, leaving, last] = waiting;
     const answers = [first, last].map((sent) => once(sent as ClientRequest, 'response'));
     await leave(door, [leaving as ClientRequest]);
@@ -298,7 +310,7 @@ describe('requests for one manifest at the same time', () => {
         sendOnly(door);
         return undefined;
       },
-      ...(Array(others).fill(() => ask(door, 'GET', manifest, ofImage)) as Begin<Promise<Answer>>),
+      ...bobs(others)(door),
     ]);
     const late = await beginSame(door, 1);
     give(response, 'x'.repeat(length));
@@ -308,18 +320,14 @@ describe('requests for one manifest at the same time', () => {
   });
 
   test('wait for the registry that takes the request when another one does not', async () => {
-    const gone = createServer();
-    const port = await listenOn(gone);
-    gone.close();
-    await once(gone, 'close');
     const door = await openQuietDoor();
     const [working] = door.upstreams.all;
     // Asked first, and not known to be gone.
-    (door.upstreams.all as unknown[]).push(upstreamAt(port), working);
+    (door.upstreams.all as unknown[]).push(upstreamAt(await deadPort()), working);
     const first = await beginSame(door, 1);
-    const responses = [await door.next()];
+    const before = await door.next();
     const waiting = await beginSame(door, 3);
-    give(responses[0] as ServerResponse, 'before');
+    give(before, 'before');
     await Promise.all(first);
     give(await door.next(), 'after');
     expect(await bodies(waiting)).toEqual(['after', 'after', 'after']);

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { ask, basic, listenOn, openDoor, upstreamAt } from './harness.js';
+import { ask, basic, deadPort, listenOn, openDoor, upstreamAt } from './harness.js';
 
 const uploads = '/v2/team/app/blobs/uploads/';
 const credentials = basic('bob');
@@ -52,12 +52,6 @@ async function silentPort(): Promise<number> {
     for (const socket of waiting) socket.destroy();
   });
   await once(waiting[0] as Socket, 'connect');
-  return port;
-}
-
-async function deadPort(): Promise<number> {
-  const { server, port } = await startRegistry();
-  stop(server);
   return port;
 }
 
