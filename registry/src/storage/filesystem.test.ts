@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FilesystemDriver } from './filesystem.js';
 import { InvalidOffset, PathNotFound, StorageUnavailable } from './storage-driver.js';
@@ -292,21 +292,42 @@ describe('filesystem', () => {
     await rm(join(temporary, 'a loop'));
   });
 
-  it('sees at once what another process put in the place of a small object that it remembers, or removed', async () => {
-    const [driver, other] = [await FilesystemDriver.open(root), await FilesystemDriver.open(root)];
-    await driver.put('small/link', Buffer.from('one'), signal);
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 60_000 });
-    try {
-      for (const content of ['one', 'two', 'six']) {
-        await other.put('small/link', Buffer.from(content), signal);
-        for (let time = 0; time < 2; time += 1)
-          expect((await driver.get('small/link', signal)).toString()).toBe(content);
+  it.each([
+    ['remembers', 60_000],
+    ['has just written', 0],
+  ])(
+    'sees at once what another process put in the place of a small object that it %s, or removed',
+    async (_, later) => {
+      const [driver, other] = [await FilesystemDriver.open(root), await FilesystemDriver.open(root)];
+      await driver.put('small/link', Buffer.from('one'), signal);
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + later });
+      try {
+        for (const content of ['one', 'two', 'six', 'long'.repeat(1000), 'ten']) {
+          await other.put('small/link', Buffer.from(content), signal);
+          for (let time = 0; time < 2; time += 1)
+            expect((await driver.get('small/link', signal)).toString()).toBe(content);
+        }
+        await other.delete('small/link', signal);
+        await expect(driver.get('small/link', signal)).rejects.toThrow(PathNotFound);
+        await other.put('small/link/inner', Buffer.from('x'), signal);
+        await expect(driver.get('small/link', signal)).rejects.toThrow(PathNotFound);
+        await other.delete('small/link', signal);
+      } finally {
+        vi.useRealTimers();
       }
-      await other.delete('small/link', signal);
-      await expect(driver.get('small/link', signal)).rejects.toThrow(PathNotFound);
-    } finally {
-      vi.useRealTimers();
-    }
+    },
+  );
+
+  it('reads the links that it has just written without waiting for a thread', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.put('put/link', Buffer.from('put'), signal);
+    await driver.beginUpload('linked', signal);
+    await driver.appendUpload('linked', 0, pieces('abc'), signal);
+    const link = { path: 'committed/link', content: Buffer.from('committed') };
+    await driver.commitUpload('linked', 3, 'linked/data', signal, [link]);
+    const atOnce = (path: string) => Promise.race([driver.get(path, signal).then(String), immediate('later')]);
+    expect([await atOnce('put/link'), await atOnce('committed/link')]).toEqual(['put', 'committed']);
+    expect(await atOnce('linked/data')).toBe('later');
   });
 
   it('remembers a small object only when a change of it would show in its time stamps', async () => {

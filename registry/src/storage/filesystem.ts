@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
-import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync } from 'node:fs';
 import { access, open, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -27,6 +26,15 @@ const smallSize = 256;
 const smallFiles = 4_000;
 /** How long a file or directory must be unchanged to be remembered: longer than the steps of any file system's clock. */
 const restMilliseconds = 1000;
+
+/** A file's content, and how to see that it is still the same. */
+interface KnownFile {
+  changed: bigint;
+  inode: bigint;
+  content: Buffer;
+}
+/** What stands for a file that was written and has not been read since: no file is so old. */
+const unread: KnownFile = { changed: 0n, inode: 0n, content: Buffer.alloc(0) };
 
 type Work<Task extends keyof Tasks> = Parameters<Tasks[Task]>[0];
 interface Order {
@@ -56,7 +64,7 @@ export class FilesystemDriver implements StorageDriver {
     sizeCalculation: ({ names }) => names.length + 1,
   });
   /** Links, mostly. Objects are replaced by a rename, so that other content is another file, or one that changed later. */
-  readonly #small = new LRUCache<string, { changed: bigint; inode: bigint; content: Buffer }>({ max: smallFiles });
+  readonly #small = new LRUCache<string, KnownFile>({ max: smallFiles });
   readonly #changes = new Threads<Order, unknown>({
     module: new URL('./filesystem-changes.js', import.meta.url),
     most: 1,
@@ -93,12 +101,9 @@ export class FilesystemDriver implements StorageDriver {
       signal.throwIfAborted();
       const file = this.#file(path);
       const known = this.#small.get(file);
-      const now = known && openedNow(file);
-      if (known && now?.ctimeNs === known.changed && now.ino === known.inode) return known.content;
-      const { ctimeNs: changed, ino: inode } = await stat(file, { bigint: true });
-      const content = await readFile(file, { signal });
-      if (content.length <= smallSize && atRest(changed)) this.#small.set(file, { changed, inode, content });
-      return content;
+      const now = (known && readNow(file, known)) ?? (await readInThread(file, signal));
+      if (now !== known && now.content.length <= smallSize && atRest(now.changed)) this.#small.set(file, now);
+      return now.content;
     });
   }
 
@@ -110,6 +115,7 @@ export class FilesystemDriver implements StorageDriver {
     return storing(async () => {
       signal.throwIfAborted();
       await this.#change('put', { objects: this.#placed(objects), temporary: this.#temporary });
+      this.#expect(objects);
     });
   }
 
@@ -228,6 +234,7 @@ export class FilesystemDriver implements StorageDriver {
         more: this.#placed(more),
         temporary: this.#temporary,
       });
+      this.#expect(more);
     });
   }
 
@@ -291,6 +298,11 @@ export class FilesystemDriver implements StorageDriver {
     throw failed.code === otherOffset ? new InvalidOffset(failed.offset) : Object.assign(new Error(), failed);
   }
 
+  /** Has small objects that were just written read without a thread. */
+  #expect(objects: readonly SmallObject[]): void {
+    for (const { path, content } of objects) if (content.length <= smallSize) this.#small.set(this.#file(path), unread);
+  }
+
   #placed(objects: readonly SmallObject[]): { target: string; content: Uint8Array }[] {
     return objects.map(({ path, content }) => ({ target: this.#file(path), content }));
   }
@@ -330,16 +342,24 @@ export class FilesystemDriver implements StorageDriver {
 }
 
 /**
- * What is under a name now. Opened, as NFS may answer a bare `stat` from what it knew up to a minute ago: two microseconds
- * more elsewhere. On the event loop, as what was read before is in the kernel's memory: a thread would cost ten times that.
+ * A small file as it is now, and the same object when it is still what is known; undefined when it is not small. Opened, as
+ * NFS may answer a bare `stat` from what it knew up to a minute ago: two microseconds more elsewhere. On the event loop, as
+ * what was just read or written is in the kernel's memory: each call in a thread would cost ten times that.
  */
-function openedNow(file: string): BigIntStats {
+function readNow(file: string, known: KnownFile): KnownFile | undefined {
   const fd = openSync(file, 'r');
   try {
-    return fstatSync(fd, { bigint: true });
+    const { ctimeNs: changed, ino: inode, size } = fstatSync(fd, { bigint: true });
+    if (changed === known.changed && inode === known.inode) return known;
+    return size > smallSize ? undefined : { changed, inode, content: readFileSync(fd) };
   } finally {
     closeSync(fd);
   }
+}
+
+async function readInThread(file: string, signal: AbortSignal): Promise<KnownFile> {
+  const { ctimeNs: changed, ino: inode } = await stat(file, { bigint: true });
+  return { changed, inode, content: await readFile(file, { signal }) };
 }
 
 async function openFile(file: string, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
