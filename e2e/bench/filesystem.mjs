@@ -39,8 +39,8 @@ try {
               ...pushes(),
               firstPull(),
               ...pulls(),
-              smallImages('images', 100, 4),
-              smallImages('images-16', 200, 16),
+              smallImages('images', 400, 4),
+              smallImages('images-16', 400, 16),
               ...manifestRates(),
             ],
             {

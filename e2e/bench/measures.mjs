@@ -50,10 +50,10 @@ export function smallImages(id, count, clients) {
     better: 'more',
     take: async ({ side, name, load }) => {
       // What asks for a bcrypt each time would take minutes.
-      const fewer = side.name.startsWith('nginx') ? Math.ceil(count / 10) : count;
+      const fewer = side.name.startsWith('nginx') ? Math.ceil(count / 20) : count;
       const images = { target: side.target, count: fewer, clients };
       // The first hundreds are what a program compiles itself with.
-      await onceOn(side, 'images', () => load('images', { ...images, count: 5 * fewer, prefix: `${name}-first` }));
+      await onceOn(side, 'images', () => load('images', { ...images, count: 2 * fewer, prefix: `${name}-first` }));
       const { seconds } = await load('images', { ...images, prefix: name });
       return fewer / seconds;
     },
