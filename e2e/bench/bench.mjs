@@ -1,13 +1,13 @@
 // What every benchmark shares: takes measures on several sides in turn, round after round, and reports medians, spread and
 // ratios. Whatever slows this machine down slows all sides of a round, so a ratio is that of a round, and the median of those.
-import { fork } from 'node:child_process';
+import { fork, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { isInstalled } from '../harness/is-installed.mjs';
-import { memoryOf, processorTimeOf } from '../harness/processes.mjs';
+import { processorTimeOf, residentOf } from '../harness/processes.mjs';
 import { median, shown } from './numbers.mjs';
 import { plot } from './plot.mjs';
 
@@ -192,6 +192,9 @@ async function write(name, suites, { size, rounds, out }) {
 /** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load */
 async function takeAll(sides, measures, { rounds, size }, load) {
   const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-'));
+  // On ext4 each side's files then lie apart: one without a journal looks past what was removed a moment ago, by whomever,
+  // when it makes a file beside it. Other file systems know no such thing.
+  spawnSync('chattr', ['+T', folder]);
   /** @type {Running[]} */
   const running = [];
   try {
@@ -246,7 +249,7 @@ async function takeOne(sides, { id, title, unit, better, wanted = {}, most, roun
 function watchMemory(side) {
   const peak = { rss: 0 };
   const look = () => {
-    peak.rss = Math.max(peak.rss, memoryOf(side.processes()).rss);
+    peak.rss = Math.max(peak.rss, residentOf(side.processes()));
   };
   look();
   const timer = setInterval(look, 200);

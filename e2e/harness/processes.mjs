@@ -49,6 +49,19 @@ export function memoryOf(pids) {
   return total;
 }
 
+/** Memory of processes together, in MiB: resident. Looking costs them nothing, where `memoryOf` walks all that they have. @param {number[]} pids */
+export function residentOf(pids) {
+  let kibibytes = 0;
+  for (const pid of pids) {
+    try {
+      kibibytes += Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return kibibytes / 1024;
+}
+
 /** Seconds of processor time that processes have used so far. @param {number[]} pids */
 export function processorTimeOf(pids) {
   let ticks = 0;
