@@ -4,8 +4,8 @@ import { setFlagsFromString } from 'node:v8';
 const idleTimeout = 600_000;
 
 /**
- * How V8 serves a service that runs for months, where `NODE_OPTIONS` refuses to say so (docs/decisions/0007). To be imported
- * before anything else, as V8 decides the first of them for a first time while modules are loaded.
+ * What V8 is told that `NODE_OPTIONS` refuses (docs/decisions/0007). To be imported before anything else: V8 begins to wait
+ * for idle seconds while modules are loaded.
  */
 export const v8Flags = [
   // After eight idle seconds it would collect what it can, and with the last object of a kind goes the code compiled for it.
