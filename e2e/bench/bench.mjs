@@ -192,15 +192,14 @@ async function write(name, suites, { size, rounds, out }) {
 /** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load */
 async function takeAll(sides, measures, { rounds, size }, load) {
   const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-'));
-  // On ext4 each side's files then lie apart: one without a journal looks past what was removed a moment ago, by whomever,
-  // when it makes a file beside it. Other file systems know no such thing.
+  // On ext4 each side's files then lie apart, where its name's hash says: one without a journal looks past what was removed a
+  // moment ago, by whomever, when it makes a file beside it. Other file systems know no such thing.
   spawnSync('chattr', ['+T', folder]);
   /** @type {Running[]} */
   const running = [];
   try {
     for (const { name, start } of sides) {
-      const own = join(folder, `${running.length}`);
-      await mkdir(own);
+      const own = await mkdtemp(join(folder, `${running.length}-`));
       /** @type {Running} */
       const side = { name, state: new Map(), restart, ...(await start(own)) };
       running.push(side);
