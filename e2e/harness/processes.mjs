@@ -34,46 +34,42 @@ export function commandLine(pid) {
   }
 }
 
-/** Memory of processes together, in MiB: resident, and with what they share counted once. @param {number[]} pids */
+/** Memory of processes together, in MiB: resident, and with what they share counted once, for which all that they have is walked. @param {number[]} pids */
 export function memoryOf(pids) {
-  const total = { rss: 0, pss: 0 };
-  for (const pid of pids) {
-    try {
-      const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-      total.rss += Number(/^Rss:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
-      total.pss += Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  return total;
+  return { rss: residentOf(pids), pss: sumOf(pids, 'smaps_rollup', mebibytes('Pss')) };
 }
 
-/** Memory of processes together, in MiB: resident. Looking costs them nothing, where `memoryOf` walks all that they have. @param {number[]} pids */
+/** Memory of processes together, in MiB: resident. Looking costs them nothing. @param {number[]} pids */
 export function residentOf(pids) {
-  let kibibytes = 0;
-  for (const pid of pids) {
-    try {
-      kibibytes += Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  return kibibytes / 1024;
+  return sumOf(pids, 'status', mebibytes('VmRSS'));
 }
 
 /** Seconds of processor time that processes have used so far. @param {number[]} pids */
 export function processorTimeOf(pids) {
-  let ticks = 0;
+  const ticks = sumOf(pids, 'stat', (stat) => {
+    const fields = stat.split(') ').at(-1)?.split(' ') ?? [];
+    return Number(fields[11]) + Number(fields[12]);
+  });
+  return ticks / 100;
+}
+
+/** What a file of each in `/proc` says, together; one that has ended meanwhile has none. @param {number[]} pids @param {string} file @param {(text: string) => number} valueIn */
+function sumOf(pids, file, valueIn) {
+  let sum = 0;
   for (const pid of pids) {
     try {
-      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-      ticks += Number(fields[11]) + Number(fields[12]);
+      sum += valueIn(readFileSync(`/proc/${pid}/${file}`, 'utf8'));
     } catch {
       // It has ended meanwhile.
     }
   }
-  return ticks / 100;
+  return sum;
+}
+
+/** Reads a line in kB; one that has ended and is yet to be waited for has no memory. @param {string} name */
+function mebibytes(name) {
+  const line = new RegExp(`^${name}:\\s+(\\d+)`, 'm');
+  return (/** @type {string} */ text) => Number(line.exec(text)?.[1] ?? 0) / 1024;
 }
 
 /** The processes of Wharfie's services below `npm start`. @param {number} start its process */
