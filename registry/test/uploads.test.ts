@@ -128,6 +128,33 @@ describe('an upload', () => {
     }
   });
 
+  it.each([
+    ['them', 'sent before a power cut', 201],
+    ['others', 'SENT BEFORE A POWER CUT', 400],
+  ])(
+    'is read again in another epoch of the storage than its bytes came in: it may hold %s',
+    async (_, held, status) => {
+      const bytes = 'sent before a power cut';
+      const storage = Object.assign(new MemoryDriver(), { epoch: 'before' });
+      const [before, after] = [await startRegistry(storage), await startRegistry(storage)];
+      try {
+        const begun = await client(before, 'a')('POST', '/v2/a/blobs/uploads/');
+        const sent = await client(before, 'a')('PATCH', location(begun), { body: bytes });
+        const id = sent.headers.get('docker-upload-uuid') ?? '';
+        const { signal } = new AbortController();
+        await storage.cancelUpload(id, signal);
+        await storage.beginUpload(id, signal);
+        await storage.appendUpload(id, 0, Readable.from([Buffer.from(held)]), signal);
+        storage.epoch = 'after';
+        const ended = await client(after, 'a')('PUT', `${location(sent)}&digest=${sha256(bytes)}`);
+        expect(ended.status).toBe(status);
+      } finally {
+        await before.close();
+        await after.close();
+      }
+    },
+  );
+
   it('is read on, not anew, when the reading was cut off', async () => {
     const parts: string[] = [];
     class Breaking extends MemoryDriver {

@@ -24,6 +24,8 @@ export interface Upload {
   size: number;
   /** Their digest, when it is known. */
   digest?: Digest | undefined;
+  /** The storage's epoch when they were hashed. */
+  epoch?: string | undefined;
   /** The algorithm that the client said it will ask for at the end. */
   algorithm: DigestAlgorithm;
 }
@@ -131,7 +133,7 @@ export class Uploads {
     const source = hash.over(exactly(chunk));
     const size = await this.#orMoved(upload, this.storage.appendUpload(upload.id, upload.size, source, signal), signal);
     this.#hashes.remember(upload.id, hash);
-    return { ...upload, size, digest: hash.digest() };
+    return { ...upload, size, digest: hash.digest(), epoch: this.storage.epoch };
   }
 
   /** A hash over what is there: as this process remembers it, and by reading what it does not. */
@@ -224,7 +226,8 @@ export class Uploads {
   }
 
   async #digest(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digest> {
-    if (upload.digest !== undefined && algorithmOf(upload.digest) === algorithm) return upload.digest;
+    const { digest, epoch } = upload;
+    if (digest !== undefined && algorithmOf(digest) === algorithm && epoch === this.storage.epoch) return digest;
     return (await this.#hashed(upload, algorithm, signal)).digest();
   }
 

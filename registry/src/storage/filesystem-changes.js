@@ -88,7 +88,7 @@ const tasks = {
       revert(file, offset);
       throw error;
     }
-    return giveOnDisk(file, offset + content.length);
+    return giveBack(file, offset + content.length);
   },
 
   /**
@@ -102,7 +102,7 @@ const tasks = {
 
   /** Gives a claimed upload back with the size that now counts, and returns that. @param {{ file: string, size: number }} work */
   release({ file, size }) {
-    return giveOnDisk(file, size);
+    return giveBack(file, size);
   },
 
   /** Gives a claimed upload back as it was. @param {{ file: string, offset: number }} work */
@@ -132,7 +132,7 @@ const tasks = {
       throw error;
     }
     try {
-      fs.rmSync(upload, { recursive: true, force: true });
+      fs.rmdirSync(upload);
     } catch {
       await clear(upload);
     }
@@ -350,27 +350,17 @@ function cut(file, offset) {
 
 /** Gives a claimed upload back. @param {string} file @param {number} size that counts now */
 function give(file, size) {
-  fs.renameSync(dirname(file), givenBack(file, size));
+  fs.renameSync(dirname(file), join(dirname(dirname(file)), `${size}.${basename(file)}`));
 }
 
-/**
- * Gives a claimed upload back and has that on the disk; returns the size. The client is about to get a Location with the
- * digest of these bytes: were they lost in a power cut, others of the same length could be committed under it.
- * @param {string} file @param {number} size that counts now
- */
-async function giveOnDisk(file, size) {
-  const claim = dirname(file);
+/** Gives a claimed upload back that others may have claimed; returns the size. @param {string} file @param {number} size that counts now */
+function giveBack(file, size) {
   try {
-    await renameIn(dirname(claim), claim, givenBack(file, size));
+    give(file, size);
     return size;
   } catch (error) {
     throw hasCode(error, 'ENOENT') ? isElsewhere(size) : error;
   }
-}
-
-/** The folder of an upload's file while nobody has claimed it. @param {string} file @param {number} size that counts */
-function givenBack(file, size) {
-  return join(dirname(dirname(file)), `${size}.${basename(file)}`);
 }
 
 /**

@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { NoThread, Threads, makeFolder } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
+import { thisBoot } from './boot.js';
 import type { Tasks } from './filesystem-changes.js';
 import { attempts, hasCode, otherOffset, stateOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
@@ -56,6 +57,8 @@ type Outcome<Task extends keyof Tasks> =
  * bytes that count.
  */
 export class FilesystemDriver implements StorageDriver {
+  /** A power cut may put an upload back: only objects are on the disk with all folders around them. */
+  readonly epoch = thisBoot;
   readonly #root: string;
   readonly #temporary: string;
   readonly #uploads: string;

@@ -38,6 +38,9 @@ export type ByteSource = AsyncIterable<Uint8Array>;
  * Beside what a method names, it may throw StorageUnavailable, StorageFull and InvalidPath, or the signal's reason.
  */
 export interface StorageDriver {
+  /** Names the time in which no upload loses what was counted: another one may find other bytes. None where none ever does. */
+  readonly epoch?: string;
+
   /** The whole of a small object. @throws PathNotFound */
   get(path: string, signal: AbortSignal): Promise<Buffer>;
 
