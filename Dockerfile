@@ -50,7 +50,7 @@ ENV WHARFIE_REGISTRY_LISTEN=0.0.0.0:5001 WHARFIE_REGISTRY_ADMIN_LISTEN=0.0.0.0:5
 EXPOSE 5001
 # It tries its storage when it starts. Later a full one, say, must not keep the door from what can still be pulled.
 HEALTHCHECK --interval=3s --timeout=5s --start-period=60s CMD ["node", "healthcheck.mjs", "WHARFIE_REGISTRY_ADMIN_LISTEN"]
-CMD ["node", "registry/dist/main.js"]
+CMD ["node", "--no-memory-reducer", "--no-allocation-site-pretenuring", "registry/dist/main.js"]
 LABEL org.opencontainers.image.title="Wharfie registry" \
   org.opencontainers.image.description="Keeps images on a disk or in OpenStack Swift; answers only what the proxy signed"
 
@@ -61,6 +61,6 @@ ENV WHARFIE_LISTEN=0.0.0.0:5000 WHARFIE_ADMIN_LISTEN=127.0.0.1:5002 \
 EXPOSE 5000
 # The registry answers for itself.
 HEALTHCHECK --interval=3s --timeout=5s --start-period=60s CMD ["node", "healthcheck.mjs", "WHARFIE_ADMIN_LISTEN"]
-CMD ["node", "proxy/dist/main.js"]
+CMD ["node", "--no-memory-reducer", "--no-allocation-site-pretenuring", "proxy/dist/main.js"]
 LABEL org.opencontainers.image.title="Wharfie proxy" \
   org.opencontainers.image.description="The one public door of a Wharfie registry: who is it, and may they?"

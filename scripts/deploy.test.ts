@@ -9,8 +9,13 @@ const compose = read('docker-compose.yml');
 const example = read('.env.example');
 
 it('the images run as npm start does, in the version of package.json', () => {
-  for (const [name, value] of Object.entries(parseEnv(read('scripts/node.env'))))
+  const { NODE_ARGUMENTS = '', ...variables } = parseEnv(read('scripts/node.env'));
+  for (const [name, value] of Object.entries(variables))
     expect(dockerfile, name).toMatch(new RegExp(`${name}="?${value}"?( |\n)`));
+  const run = ['node', ...NODE_ARGUMENTS.split(' ')];
+  for (const name of ['registry', 'proxy'])
+    expect(dockerfile).toContain(`\nCMD ${JSON.stringify([...run, `${name}/dist/main.js`]).replaceAll(',', ', ')}\n`);
+  expect(compose).toContain(run.map((one) => `      - ${one}\n`).join(''));
   const { version } = JSON.parse(read('package.json')) as { version: string };
   expect(dockerfile).toContain(`ARG VERSION=${version}\n`);
 });

@@ -169,11 +169,11 @@ async function prepare(what, command, args) {
 
 /** @param {string} name */
 function start(name) {
-  const lean = util.parseEnv(readFileSync(join(root, 'scripts', 'node.env'), 'utf8'));
+  const { NODE_ARGUMENTS, ...lean } = util.parseEnv(readFileSync(join(root, 'scripts', 'node.env'), 'utf8'));
   const options = [lean['NODE_OPTIONS'], process.env['NODE_OPTIONS'] ?? ''].join(' ').trim();
   const main = join(root, name, 'dist', 'main.js');
   // In a process group of its own: Ctrl-C reaches this process alone, which passes it on in the right order.
-  const child = spawn(process.execPath, [main], {
+  const child = spawn(process.execPath, [...(NODE_ARGUMENTS ?? '').split(' '), main], {
     cwd: whereTheUserIs,
     detached: true,
     // Where containers are published is not where this one listens.

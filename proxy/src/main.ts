@@ -1,4 +1,3 @@
-import '@wharfie/shared/v8-flags';
 import { collectDefaultMetrics, register, SettingsError, stopOnSignals } from '@wharfie/shared';
 import { proxySettings } from './settings.js';
 import { startProxy, type RunningProxy } from './start.js';

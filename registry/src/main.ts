@@ -1,4 +1,3 @@
-import '@wharfie/shared/v8-flags';
 import { SettingsError, createLogger } from '@wharfie/shared';
 import { probe } from './probe.js';
 import { registrySettings } from './settings.js';
