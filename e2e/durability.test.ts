@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -20,7 +20,7 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     wharfie = await Wharfie.start({ env: { WHARFIE_WORKERS: '1' } });
     // The folders that every push needs are made before, so that one push is seen alone.
     await pushImage(call, 'durable/app', 'warm');
-    const calls = 'openat,pwrite64,pwritev,write,writev,fsync,fdatasync,rename,renameat,renameat2';
+    const calls = 'openat,ftruncate,pwrite64,pwritev,write,writev,fsync,fdatasync,rename,renameat,renameat2';
     tracer = spawn('strace', [
       '-f',
       '-y',
@@ -45,6 +45,7 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
     await pushImage(call, 'durable/app', 'latest');
     await pushBlob(call, 'durable/app', Buffer.alloc(3_000_000, 'a long blob, '));
     await pushAfterAKill(Buffer.from('the bytes of a writer that was killed'));
+    await pushAfterAPowerCut(Buffer.from('counted, and not any more'), 'counted'.length);
     tracer.kill('SIGINT');
     await once(tracer, 'exit');
     const lines = completed(await readFile(trace(), 'utf8'));
@@ -98,6 +99,9 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
       new RegExp(`rename\\("[^"]*/uploads/[^"]*/${copy}", "[^"]*/blobs/sha256/[^"]*/data"\\) += 0`),
       'and is the blob',
     );
+    const trimmed = after(renamed, /ftruncate\(\d+<.*uploads\/.*\/data>, 7\) += 0/, 'what does not count is cut off');
+    const kept = after(trimmed, /fdatasync\(\d+<.*uploads\/.*\/data>\) += 0/, 'which is synced');
+    after(kept, /rename\("[^"]*\/uploads\/[^"]*", "[^"]*\/blobs\/sha256\/[^"]*"\) += 0/, 'before it is a blob');
     // Every small file is synced before it is renamed.
     expect(lines.filter((line) => /fdatasync\(\d+<.*wharfie\/tmp\//.test(line)).length).toBeGreaterThanOrEqual(7);
   });
@@ -106,10 +110,23 @@ describeWith(['root', 'strace'], 'what is acknowledged is on the disk', () => {
   async function pushAfterAKill(content: Buffer): Promise<void> {
     const begun = await call('POST', '/v2/durable/app/blobs/uploads/');
     const written = await call('PATCH', locationOf(begun), { body: content });
-    const upload = join(wharfie.data, 'registry', 'wharfie', 'uploads', begun.headers.get('docker-upload-uuid') ?? '');
-    const state = `${content.length}.data`;
-    await rename(join(upload, state), join(upload, `${state}.${randomUUID()}`));
+    await renameUpload(begun, (name) => `${name}.${randomUUID()}`);
     await expectStatus(await call('PUT', locationOf(written, `digest=${digestOf(content)}`)), 201);
+  }
+
+  /** Ends an upload of which a power cut has left more bytes than the name that counts them. */
+  async function pushAfterAPowerCut(content: Buffer, left: number): Promise<void> {
+    const begun = await call('POST', '/v2/durable/app/blobs/uploads/');
+    await call('PATCH', locationOf(begun), { body: content });
+    await renameUpload(begun, () => `${left}.data`);
+    const found = await call('GET', locationOf(begun));
+    await expectStatus(await call('PUT', locationOf(found, `digest=${digestOf(content.subarray(0, left))}`)), 201);
+  }
+
+  async function renameUpload(begun: Response, to: (name: string) => string): Promise<void> {
+    const upload = join(wharfie.data, 'registry', 'wharfie', 'uploads', begun.headers.get('docker-upload-uuid') ?? '');
+    const [name = ''] = await readdir(upload);
+    await rename(join(upload, name), join(upload, to(name)));
   }
 });
 

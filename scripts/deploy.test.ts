@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { settingsTable } from '@wharfie/shared';
@@ -8,14 +9,18 @@ const dockerfile = read('Dockerfile');
 const compose = read('docker-compose.yml');
 const example = read('.env.example');
 
-it('the images run as npm start does, in the version of package.json', () => {
+it('images and units run as npm start does, in the version of package.json', () => {
   const { NODE_ARGUMENTS = '', ...variables } = parseEnv(read('scripts/node.env'));
   for (const [name, value] of Object.entries(variables))
     expect(dockerfile, name).toMatch(new RegExp(`${name}="?${value}"?( |\n)`));
   const run = ['node', ...NODE_ARGUMENTS.split(' ')];
-  for (const name of ['registry', 'proxy'])
-    expect(dockerfile).toContain(`\nCMD ${JSON.stringify([...run, `${name}/dist/main.js`]).replaceAll(',', ', ')}\n`);
+  for (const name of ['registry', 'proxy']) {
+    const main = `${name}/dist/main.js`;
+    expect(dockerfile).toContain(`\nCMD ${JSON.stringify([...run, main]).replaceAll(',', ', ')}\n`);
+    expect(read(`deploy/systemd/wharfie-${name}.service`)).toContain(`/env node $NODE_ARGUMENTS ${main}\n`);
+  }
   expect(compose).toContain(run.map((one) => `      - ${one}\n`).join(''));
+  expect(spawnSync(process.execPath, [...run.slice(1), '--eval', '0']).status, NODE_ARGUMENTS).toBe(0);
   const { version } = JSON.parse(read('package.json')) as { version: string };
   expect(dockerfile).toContain(`ARG VERSION=${version}\n`);
 });

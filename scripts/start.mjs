@@ -173,7 +173,7 @@ function start(name) {
   const options = [lean['NODE_OPTIONS'], process.env['NODE_OPTIONS'] ?? ''].join(' ').trim();
   const main = join(root, name, 'dist', 'main.js');
   // In a process group of its own: Ctrl-C reaches this process alone, which passes it on in the right order.
-  const child = spawn(process.execPath, [...(NODE_ARGUMENTS ?? '').split(' '), main], {
+  const child = spawn(process.execPath, [...(NODE_ARGUMENTS?.match(/\S+/g) ?? []), main], {
     cwd: whereTheUserIs,
     detached: true,
     // Where containers are published is not where this one listens.

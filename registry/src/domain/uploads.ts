@@ -24,8 +24,6 @@ export interface Upload {
   size: number;
   /** Their digest, when it is known. */
   digest?: Digest | undefined;
-  /** The storage's epoch when they were hashed. */
-  epoch?: string | undefined;
   /** The algorithm that the client said it will ask for at the end. */
   algorithm: DigestAlgorithm;
 }
@@ -131,9 +129,11 @@ export class Uploads {
   async #append(upload: Upload, chunk: Chunk, signal: AbortSignal): Promise<Upload> {
     const hash = await this.#hashed(upload, upload.algorithm, signal);
     const source = hash.over(exactly(chunk));
-    const size = await this.#orMoved(upload, this.storage.appendUpload(upload.id, upload.size, source, signal), signal);
+    const digests = { before: upload.digest, after: () => hash.digest() };
+    const append = this.storage.appendUpload(upload.id, upload.size, source, signal, digests);
+    const size = await this.#orMoved(upload, append, signal);
     this.#hashes.remember(upload.id, hash);
-    return { ...upload, size, digest: hash.digest(), epoch: this.storage.epoch };
+    return { ...upload, size, digest: hash.digest() };
   }
 
   /** A hash over what is there: as this process remembers it, and by reading what it does not. */
@@ -176,7 +176,8 @@ export class Uploads {
     const { id, size, repository } = whole;
     try {
       await this.#verify(whole, digest, signal);
-      const commit = this.storage.commitUpload(id, size, blobPath(digest), signal, [layerLink(repository, digest)]);
+      const links = [layerLink(repository, digest)];
+      const commit = this.storage.commitUpload(id, size, blobPath(digest), signal, links, whole.digest);
       await this.#orMoved(whole, commit, signal);
     } catch (error) {
       if (!(await this.#isCommitted(whole, digest, error, signal))) throw error;
@@ -226,18 +227,18 @@ export class Uploads {
   }
 
   async #digest(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digest> {
-    const { digest, epoch } = upload;
-    if (digest !== undefined && algorithmOf(digest) === algorithm && epoch === this.storage.epoch) return digest;
+    if (upload.digest !== undefined && algorithmOf(upload.digest) === algorithm) return upload.digest;
     return (await this.#hashed(upload, algorithm, signal)).digest();
   }
 
-  /** Another request has moved the upload meanwhile: says where it stands now. */
+  /** Another request, or a power cut, has moved the upload meanwhile: says where it stands now. */
   async #orMoved<T>(upload: Upload, call: Promise<T>, signal: AbortSignal): Promise<T> {
     try {
       return await this.#orUnknown(upload, call);
     } catch (error) {
-      if (error instanceof InvalidOffset) throw new UploadOffsetError(await this.status(upload, signal));
-      throw error;
+      if (!(error instanceof InvalidOffset)) throw error;
+      // What is there now may be as long, and something else.
+      throw new UploadOffsetError(await this.status({ ...upload, digest: undefined }, signal));
     }
   }
 

@@ -21,6 +21,7 @@ export const otherOffset = 'OTHER_OFFSET';
 
 /** @typedef {typeof tasks} Tasks */
 /** @typedef {{ target: string, content: Uint8Array }} SmallFile */
+/** @typedef {{ upload: string, offset: number, digest: string | undefined }} At where an upload is to stand, and the digest of its bytes where that is known */
 
 /**
  * @typedef {object} Appearing
@@ -77,10 +78,10 @@ const tasks = {
 
   /**
    * Appends a few bytes to an upload; returns its new size.
-   * @param {{ upload: string, offset: number, content: Uint8Array, temporary: string }} work
+   * @param {At & { content: Uint8Array, after: string | undefined, temporary: string }} work `after`: what the digest is then
    */
-  async append({ upload, offset, content, temporary }) {
-    const file = await take(upload, offset, temporary);
+  async append({ upload, offset, digest, content, after, temporary }) {
+    const file = await take({ upload, offset, digest }, temporary);
     try {
       const opened = await held(file, offset, () => fs.openSync(cut(file, offset), 'r+'));
       await using(opened, (fd) => writeAll(fd, content, offset));
@@ -88,21 +89,21 @@ const tasks = {
       revert(file, offset);
       throw error;
     }
-    return giveBack(file, offset + content.length);
+    return release(file, offset + content.length, after);
   },
 
   /**
    * Takes an upload for one writer; returns the file that is now its own, which ends at the offset.
-   * @param {{ upload: string, offset: number, temporary: string }} work
+   * @param {At & { temporary: string }} work
    */
-  async claim({ upload, offset, temporary }) {
-    const file = await take(upload, offset, temporary);
+  async claim({ upload, offset, digest, temporary }) {
+    const file = await take({ upload, offset, digest }, temporary);
     return held(file, offset, () => cut(file, offset));
   },
 
-  /** Gives a claimed upload back with the size that now counts, and returns that. @param {{ file: string, size: number }} work */
-  release({ file, size }) {
-    return giveBack(file, size);
+  /** Gives a claimed upload back with the size that now counts, and returns that. @param {{ file: string, size: number, after: string | undefined }} work */
+  release({ file, size, after }) {
+    return release(file, size, after);
   },
 
   /** Gives a claimed upload back as it was. @param {{ file: string, offset: number }} work */
@@ -113,13 +114,14 @@ const tasks = {
   /**
    * Renames the file of an upload to its place, puts small files after it, and ends the upload. Whoever is killed meanwhile
    * leaves the file in the upload or in its place.
-   * @param {{ upload: string, size: number, target: string, more: SmallFile[], temporary: string }} work
+   * @param {{ upload: string, size: number, digest: string | undefined, target: string, more: SmallFile[], temporary: string }} work
    */
-  async commit({ upload, size, target, more, temporary }) {
-    const file = await take(upload, size, temporary);
+  async commit({ upload, size, digest, target, more, temporary }) {
+    const file = await take({ upload, offset: size, digest }, temporary);
     try {
       await held(file, size, async () => {
-        // The bytes themselves were synced when appended.
+        // The bytes that count were synced when appended; that there are no others was not.
+        if (fs.statSync(file).size > size) await using(fs.openSync(cut(file, size), 'r+'), datasync);
         const whole = { ...moved(cut(file, size), target), from: file };
         await makeOnDisk(isAlone(file) ? dirname(dirname(target)) : dirname(target));
         await appear([whole, ...more.map(written)], temporary);
@@ -127,7 +129,7 @@ const tasks = {
     } catch (error) {
       // Given back, it need not be copied by whoever tries again.
       ifPossible(() => {
-        give(file, size);
+        give(file);
       });
       throw error;
     }
@@ -271,20 +273,22 @@ function topmostMissing(path) {
 
 /**
  * Takes an upload, from nobody or from another writer; returns the file that is now ours, in a folder that is.
- * @param {string} upload @param {number} offset @param {string} temporary
+ * @param {At} at @param {string} temporary
  */
-async function take(upload, offset, temporary) {
-  const claimed = (/** @type {string} */ file) => join(upload, `${offset}.${file}.${randomUUID()}`, file);
-  const free = claimed(firstName);
-  if (renamed(join(upload, `${offset}.${firstName}`), dirname(free))) return free;
+async function take({ upload, offset, digest }, temporary) {
+  const claimed = (/** @type {string} */ state, /** @type {string} */ file) =>
+    join(upload, `${state}.${file}.${randomUUID()}`, file);
+  const expected = stateName(offset, digest);
+  const free = claimed(expected, firstName);
+  if (renamed(join(upload, `${expected}.${firstName}`), dirname(free))) return free;
   const name = nameIn(upload);
-  const { size, file, claim } = stateOf(name);
-  if (size !== offset) throw isElsewhere(offset);
-  const found = claimed(file);
+  const { state, size, file, claim } = stateOf(name);
+  if (size !== offset || (digest !== undefined && state !== expected)) throw isElsewhere(offset);
+  const found = claimed(state, file);
   await held(found, offset, () => {
     fs.renameSync(join(upload, name), dirname(found));
   });
-  return claim === undefined ? found : copied(found, claimed(randomUUID()), offset, temporary);
+  return claim === undefined ? found : copied(found, claimed(state, randomUUID()), offset, temporary);
 }
 
 /**
@@ -348,15 +352,19 @@ function cut(file, offset) {
   return file;
 }
 
-/** Gives a claimed upload back. @param {string} file @param {number} size that counts now */
-function give(file, size) {
-  fs.renameSync(dirname(file), join(dirname(dirname(file)), `${size}.${basename(file)}`));
+/** Gives a claimed upload back: as it was, or in another state. @param {string} file @param {string} [state] */
+function give(file, state = stateOf(basename(dirname(file))).state) {
+  fs.renameSync(dirname(file), join(dirname(dirname(file)), `${state}.${basename(file)}`));
 }
 
-/** Gives a claimed upload back that others may have claimed; returns the size. @param {string} file @param {number} size that counts now */
-function giveBack(file, size) {
+/**
+ * Gives a claimed upload back, unless another writer has it; returns the size. That is not synced: a power cut may put the
+ * upload back, and whoever appends other bytes then gives it another name.
+ * @param {string} file @param {number} size that counts now @param {string | undefined} digest
+ */
+function release(file, size, digest) {
   try {
-    give(file, size);
+    give(file, stateName(size, digest));
     return size;
   } catch (error) {
     throw hasCode(error, 'ENOENT') ? isElsewhere(size) : error;
@@ -373,7 +381,7 @@ function revert(file, offset) {
   ifPossible(() => cut(file, offset));
   // When that fails, another writer has it.
   ifPossible(() => {
-    give(file, offset);
+    give(file);
   });
 }
 
@@ -415,8 +423,13 @@ function nameIn(upload) {
  * @param {string} name
  */
 export function stateOf(name) {
-  const [size, file = '', claim] = name.split('.');
-  return { size: Number(size), file, claim };
+  const [state = '', file = '', claim] = name.split('.');
+  return { state, size: Number(state.split('-')[0]), file, claim };
+}
+
+/** The part of that name that says which bytes count. @param {number} size @param {string | undefined} digest where it is known */
+function stateName(size, digest) {
+  return digest === undefined ? `${size}` : `${size}-${digest.slice(digest.indexOf(':') + 1)}`;
 }
 
 /** @param {number} fd @param {Uint8Array} bytes @param {number} position */

@@ -93,6 +93,42 @@ describe('filesystem', () => {
     },
   );
 
+  it('knows bytes from others of the same length, and leaves the upload to whoever knows them', async () => {
+    const driver = await FilesystemDriver.open(root);
+    const digests = (before: string | undefined, after: string) => ({ before, after: () => after });
+    await driver.beginUpload('known', signal);
+    expect(await driver.appendUpload('known', 0, pieces('abc'), signal, digests(undefined, 'x:abc'))).toBe(3);
+    for (const bytes of ['def', 'd'.repeat(100_000)]) {
+      const append = driver.appendUpload('known', 3, pieces(bytes), signal, digests('x:ABC', 'x:ABCdef'));
+      await expect(append).rejects.toThrow(InvalidOffset);
+    }
+    expect(await driver.appendUpload('known', 3, pieces('def'), signal, digests('x:abc', 'x:abcdef'))).toBe(6);
+    for (const digest of ['x:ABCDEF', 'x:abc']) {
+      await expect(driver.commitUpload('known', 6, 'known/data', signal, [], digest)).rejects.toThrow(InvalidOffset);
+    }
+    // Two new files cannot have one name.
+    const twice = { path: 'known/new/link', content: Buffer.from('x') };
+    const folder = join(root, 'wharfie', 'uploads', 'known', '6-abcdef.data');
+    for (const found of [folder, `${folder}.killed`]) {
+      if (found !== folder) await rename(folder, found);
+      const failed = driver.commitUpload('known', 6, 'known/data', signal, [twice, twice]);
+      await expect(failed).rejects.toThrow(StorageUnavailable);
+    }
+    await driver.commitUpload('known', 6, 'known/data', signal, [], 'x:abcdef');
+    expect((await driver.get('known/data', signal)).toString()).toBe('abcdef');
+  });
+
+  it('knows no digest of bytes whose source failed', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.beginUpload('failed', signal);
+    const broken = pieces('abc', () => Promise.reject(new Error('broken')));
+    const digests = { before: undefined, after: () => 'x:abc' };
+    await expect(driver.appendUpload('failed', 0, broken, signal, digests)).rejects.toThrow('broken');
+    await expect(driver.commitUpload('failed', 3, 'failed/data', signal, [], 'x:abc')).rejects.toThrow(InvalidOffset);
+    expect(await driver.uploadSize('failed', signal)).toBe(3);
+    await driver.commitUpload('failed', 3, 'failed/data', signal);
+  });
+
   it('gives an upload to one of many who take it over from each other at once', async () => {
     const drivers = await Promise.all(Array.from({ length: 6 }, () => FilesystemDriver.open(root)));
     for (let round = 0; round < 100; round += 1) {

@@ -5,12 +5,19 @@ import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { NoThread, Threads, makeFolder } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
-import { thisBoot } from './boot.js';
 import type { Tasks } from './filesystem-changes.js';
 import { attempts, hasCode, otherOffset, stateOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
 import { purgeEach } from './purge-each.js';
-import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver, StoredFile } from './storage-driver.js';
+import type {
+  ByteSource,
+  ObjectInfo,
+  Part,
+  SmallObject,
+  StorageDriver,
+  StoredFile,
+  UploadDigests,
+} from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
 import { writeInto } from './write-file.js';
 
@@ -50,15 +57,13 @@ type Outcome<Task extends keyof Tasks> =
  * Objects as files below a root that any number of processes may share, on any POSIX file system.
  *
  * What is being written lies below `wharfie/`, on the same file system as the objects, and is renamed into place when it
- * is whole and on the disk. An upload is `wharfie/uploads/<id>/<size>.<file>/<file>`: the folder's name says how many bytes
- * count, and of which file. Whoever appends renames that folder to `<size>.<file>.<random>` and, when the bytes are on the
- * disk, to the new size. A rename succeeds for one process only, so this is the lock, and it needs no clean-up: after a
+ * is whole and on the disk. An upload is `wharfie/uploads/<id>/<state>.<file>/<file>`: the folder's name says how many bytes
+ * count, of which file, and what their digest is where it is known (`<size>-<hex>`). Whoever appends renames that folder to
+ * `<state>.<file>.<random>` and, when the bytes are on the disk, to the new state. A rename succeeds for one process only, so this is the lock, and it needs no clean-up: after a
  * crash, or when two append at once, the next writer takes the folder by the same rename and goes on with a copy of the
  * bytes that count.
  */
 export class FilesystemDriver implements StorageDriver {
-  /** A power cut may put an upload back: only objects are on the disk with all folders around them. */
-  readonly epoch = thisBoot;
   readonly #root: string;
   readonly #temporary: string;
   readonly #uploads: string;
@@ -192,16 +197,24 @@ export class FilesystemDriver implements StorageDriver {
     });
   }
 
-  appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
+  appendUpload(
+    upload: string,
+    offset: number,
+    source: ByteSource,
+    signal: AbortSignal,
+    digests?: UploadDigests,
+  ): Promise<number> {
     return guarded(upload, async () => {
-      const at = { upload: this.#upload(upload), offset, temporary: this.#temporary };
+      const at = { upload: this.#upload(upload), offset, digest: digests?.before, temporary: this.#temporary };
       return taking(source, signal, async (intake) => {
         const content = await intake.whole(shortSize);
         // Nothing came: another writer keeps the upload.
         if (content?.length === 0 && intake.failure) throw intake.failure.error;
+        // After a failure less may be written than was counted in.
+        const after = () => (intake.failure ? undefined : digests?.after());
         const size = content
-          ? await this.#change('append', { ...at, content })
-          : await this.#appendLong(at, intake.portion(Infinity));
+          ? await this.#change('append', { ...at, content, after: after() })
+          : await this.#appendLong(at, intake.portion(Infinity), after);
         if (intake.failure) throw intake.failure.error;
         return size;
       });
@@ -227,12 +240,14 @@ export class FilesystemDriver implements StorageDriver {
     path: string,
     signal: AbortSignal,
     more: readonly SmallObject[] = [],
+    digest?: string,
   ): Promise<void> {
     return guarded(upload, async () => {
       signal.throwIfAborted();
       await this.#change('commit', {
         upload: this.#upload(upload),
         size,
+        digest,
         target: this.#file(path),
         more: this.#placed(more),
         temporary: this.#temporary,
@@ -281,7 +296,7 @@ export class FilesystemDriver implements StorageDriver {
     }
   }
 
-  async #appendLong(at: Work<'claim'>, source: ByteSource): Promise<number> {
+  async #appendLong(at: Work<'claim'>, source: ByteSource, after: () => string | undefined): Promise<number> {
     const file = await this.#change('claim', at);
     let written: number;
     try {
@@ -291,7 +306,7 @@ export class FilesystemDriver implements StorageDriver {
       // The claim has just found the file there: now only another writer can have taken it.
       throw hasCode(error, 'ENOENT') ? new InvalidOffset(at.offset) : error;
     }
-    return this.#change('release', { file, size: at.offset + written });
+    return this.#change('release', { file, size: at.offset + written, after: after() });
   }
 
   /** Has a thread change what lies below the root. @throws InvalidOffset, and what the file system says */

@@ -17,6 +17,14 @@ export interface ObjectInfo {
   size: number;
 }
 
+/** Digests of an upload's bytes, so that a storage in which a power cut may undo an append knows one history from another. */
+export interface UploadDigests {
+  /** Of those up to the offset, where it is known. */
+  before: string | undefined;
+  /** Of all, when the source is taken. */
+  after: () => string;
+}
+
 /** A file that is an object. Objects are replaced by a rename, so that other content is another file. */
 export interface StoredFile extends ObjectInfo {
   path: string;
@@ -38,9 +46,6 @@ export type ByteSource = AsyncIterable<Uint8Array>;
  * Beside what a method names, it may throw StorageUnavailable, StorageFull and InvalidPath, or the signal's reason.
  */
 export interface StorageDriver {
-  /** Names the time in which no upload loses what was counted: another one may find other bytes. None where none ever does. */
-  readonly epoch?: string;
-
   /** The whole of a small object. @throws PathNotFound */
   get(path: string, signal: AbortSignal): Promise<Buffer>;
 
@@ -107,9 +112,15 @@ export interface StorageDriver {
    * never mix. When the source fails, what came before is kept and the failure passed on; when that
    * was nothing, no other writer hears of it.
    * @throws PathNotFound
-   * @throws InvalidOffset when the upload is not `offset` bytes long, or another writer was faster
+   * @throws InvalidOffset when the upload is not `offset` bytes long, has other bytes, or another writer was faster
    */
-  appendUpload(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number>;
+  appendUpload(
+    upload: string,
+    offset: number,
+    source: ByteSource,
+    signal: AbortSignal,
+    digests?: UploadDigests,
+  ): Promise<number>;
 
   /** A part of what an upload keeps. @throws PathNotFound */
   readUpload(upload: string, part: Part, signal: AbortSignal): Promise<Readable>;
@@ -117,8 +128,9 @@ export interface StorageDriver {
   /**
    * Makes an upload of `size` bytes the object at `path`, without moving its bytes through this process, and ends it.
    * `more` is put after it, as by `putAll`.
+   * @param digest of its bytes, as it was given when the last of them were appended; undefined where they were read meanwhile
    * @throws PathNotFound
-   * @throws InvalidOffset when the upload is not `size` bytes long
+   * @throws InvalidOffset when the upload is not `size` bytes long, or has other bytes
    */
   commitUpload(
     upload: string,
@@ -126,6 +138,7 @@ export interface StorageDriver {
     path: string,
     signal: AbortSignal,
     more?: readonly SmallObject[],
+    digest?: string,
   ): Promise<void>;
 
   /** Ends an upload and removes what it kept. @throws PathNotFound */
