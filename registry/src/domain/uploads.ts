@@ -37,6 +37,12 @@ export interface Chunk {
   length?: number | undefined;
 }
 
+/** A hash over an upload's bytes, and the digest by which the storage is to know them: none when they were read just now. */
+interface Hashed {
+  hash: RunningHash;
+  known: Digest | undefined;
+}
+
 /** An upload that does not stand where the client believes: carries where it does, so that the client can go on from there. */
 export class UploadOffsetError extends OciError {
   constructor(readonly upload: Upload) {
@@ -67,7 +73,9 @@ export class Uploads {
   /** Where the upload really stands, also after a connection broke. @throws OciError BLOB_UPLOAD_UNKNOWN */
   async status(upload: Upload, signal: AbortSignal): Promise<Upload> {
     const size = await this.#orUnknown(upload, this.storage.uploadSize(upload.id, signal));
-    return size === upload.size ? upload : { ...upload, size, digest: undefined };
+    const { digest } = upload;
+    const isSame = size === upload.size && (digest === undefined || (await this.#has(upload, digest, signal)));
+    return isSame ? upload : { ...upload, size, digest: undefined };
   }
 
   /**
@@ -127,18 +135,35 @@ export class Uploads {
   }
 
   async #append(upload: Upload, chunk: Chunk, signal: AbortSignal): Promise<Upload> {
-    const hash = await this.#hashed(upload, upload.algorithm, signal);
+    const { hash, known } = await this.#hashed(upload, upload.algorithm, signal);
     const source = hash.over(exactly(chunk));
-    const digests = { before: upload.digest, after: () => hash.digest() };
+    // What was hashed and not written, as the client left, has no digest.
+    const digests = { before: known, after: (size: number) => (hash.size === size ? hash.digest() : undefined) };
     const append = this.storage.appendUpload(upload.id, upload.size, source, signal, digests);
     const size = await this.#orMoved(upload, append, signal);
     this.#hashes.remember(upload.id, hash);
     return { ...upload, size, digest: hash.digest() };
   }
 
-  /** A hash over what is there: as this process remembers it, and by reading what it does not. */
-  async #hashed(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<RunningHash> {
-    const hash = this.#hashes.beginning(upload.id, algorithm, upload.size);
+  /** A hash over what is there: as this process remembers it, if the bytes are still those, and by reading what it does not. */
+  async #hashed(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Hashed> {
+    const remembered = this.#hashes.beginning(upload.id, algorithm, upload.size);
+    const isRead = remembered.size === 0;
+    const hash = await this.#readOn(upload, remembered, signal);
+    if (isRead) return { hash, known: upload.digest };
+    const digest = hash.digest();
+    const isSame = isOf(algorithm, upload.digest) ? upload.digest === digest : await this.#has(upload, digest, signal);
+    if (isSame) return { hash, known: upload.digest ?? digest };
+    return { hash: await this.#readOn(upload, RunningHash.begin(algorithm), signal), known: upload.digest };
+  }
+
+  /** Whether the bytes of an upload are those of a digest, as far as the storage can tell without reading them. */
+  async #has({ id, size }: Upload, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    return (await this.storage.hasUpload?.(id, size, digest, signal)) ?? true;
+  }
+
+  /** Has a hash go on to the end of an upload. */
+  async #readOn(upload: Upload, hash: RunningHash, signal: AbortSignal): Promise<RunningHash> {
     if (hash.size < upload.size) {
       await this.#standingAt(upload, upload.size, signal);
       const rest = { start: hash.size, length: upload.size - hash.size };
@@ -175,9 +200,9 @@ export class Uploads {
     const whole = chunk ? await this.#append(upload, chunk, signal) : upload;
     const { id, size, repository } = whole;
     try {
-      await this.#verify(whole, digest, signal);
+      const known = await this.#verify(whole, digest, signal);
       const links = [layerLink(repository, digest)];
-      const commit = this.storage.commitUpload(id, size, blobPath(digest), signal, links, whole.digest);
+      const commit = this.storage.commitUpload(id, size, blobPath(digest), signal, links, known);
       await this.#orMoved(whole, commit, signal);
     } catch (error) {
       if (!(await this.#isCommitted(whole, digest, error, signal))) throw error;
@@ -216,19 +241,27 @@ export class Uploads {
     this.blobs.remember(digest, chunk.length);
   }
 
-  async #verify(upload: Upload, digest: Digest, signal: AbortSignal): Promise<void> {
-    const actual = await this.#digest(upload, algorithmOf(digest), signal);
+  /** Returns the digest by which the storage knows the bytes. @throws OciError DIGEST_INVALID when they are others */
+  async #verify(upload: Upload, digest: Digest, signal: AbortSignal): Promise<Digest | undefined> {
+    const { actual, known } = await this.#digest(upload, algorithmOf(digest), signal);
     if (actual === digest) {
       this.#found.set(upload.id, digest);
-      return;
+    } else {
+      await this.cancel(await this.#standingAt(upload, upload.size, signal), signal);
+      checkDigest(actual, digest);
     }
-    await this.cancel(await this.#standingAt(upload, upload.size, signal), signal);
-    checkDigest(actual, digest);
+    return known;
   }
 
-  async #digest(upload: Upload, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digest> {
-    if (upload.digest !== undefined && algorithmOf(upload.digest) === algorithm) return upload.digest;
-    return (await this.#hashed(upload, algorithm, signal)).digest();
+  async #digest(
+    upload: Upload,
+    algorithm: DigestAlgorithm,
+    signal: AbortSignal,
+  ): Promise<{ actual: Digest; known: Digest | undefined }> {
+    const { digest } = upload;
+    if (isOf(algorithm, digest)) return { actual: digest, known: digest };
+    const { hash, known } = await this.#hashed(upload, algorithm, signal);
+    return { actual: hash.digest(), known };
   }
 
   /** Another request, or a power cut, has moved the upload meanwhile: says where it stands now. */
@@ -236,9 +269,8 @@ export class Uploads {
     try {
       return await this.#orUnknown(upload, call);
     } catch (error) {
-      if (!(error instanceof InvalidOffset)) throw error;
-      // What is there now may be as long, and something else.
-      throw new UploadOffsetError(await this.status({ ...upload, digest: undefined }, signal));
+      if (error instanceof InvalidOffset) throw new UploadOffsetError(await this.status(upload, signal));
+      throw error;
     }
   }
 
@@ -250,6 +282,10 @@ export class Uploads {
       throw error;
     }
   }
+}
+
+function isOf(algorithm: DigestAlgorithm, digest: Digest | undefined): digest is Digest {
+  return digest !== undefined && algorithmOf(digest) === algorithm;
 }
 
 function unknownUpload(id: string): OciError {

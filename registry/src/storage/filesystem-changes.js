@@ -1,7 +1,7 @@
 // What changes names below a root: each change is one task of a worker thread, as each of its many calls of the system would
 // cost the waking of a thread and of the loop. JavaScript, so that it is found beside the module that names it both in
 // `src` and in `dist`.
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
@@ -277,7 +277,7 @@ function topmostMissing(path) {
  */
 async function take({ upload, offset, digest }, temporary) {
   const claimed = (/** @type {string} */ state, /** @type {string} */ file) =>
-    join(upload, `${state}.${file}.${randomUUID()}`, file);
+    join(upload, `${state}.${file}.${own()}`, file);
   const expected = stateName(offset, digest);
   const free = claimed(expected, firstName);
   if (renamed(join(upload, `${expected}.${firstName}`), dirname(free))) return free;
@@ -288,7 +288,7 @@ async function take({ upload, offset, digest }, temporary) {
   await held(found, offset, () => {
     fs.renameSync(join(upload, name), dirname(found));
   });
-  return claim === undefined ? found : copied(found, claimed(state, randomUUID()), offset, temporary);
+  return claim === undefined ? found : copied(found, claimed(state, own()), offset, temporary);
 }
 
 /**
@@ -341,8 +341,8 @@ function renamed(from, to) {
 }
 
 /**
- * Leaves the bytes of an upload that count; returns the file. After a power cut the name of its folder can be newer than
- * the file: a shorter one is refused, not filled with zeros.
+ * Leaves the bytes of an upload that count; returns the file. On a disk that lies, the name of its folder can be newer than
+ * the file after a power cut: a shorter one is refused, not filled with zeros.
  * @param {string} file @param {number} offset
  */
 function cut(file, offset) {
@@ -428,8 +428,13 @@ export function stateOf(name) {
 }
 
 /** The part of that name that says which bytes count. @param {number} size @param {string | undefined} digest where it is known */
-function stateName(size, digest) {
-  return digest === undefined ? `${size}` : `${size}-${digest.slice(digest.indexOf(':') + 1)}`;
+export function stateName(size, digest) {
+  return digest === undefined ? `${size}` : `${size}-${digest.slice(digest.indexOf(':') + 1).slice(0, 64)}`;
+}
+
+/** Part of a name that nobody else gives in an upload: short, as some file systems have room for 143 bytes. */
+function own() {
+  return randomBytes(8).toString('hex');
 }
 
 /** @param {number} fd @param {Uint8Array} bytes @param {number} position */

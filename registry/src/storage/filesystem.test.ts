@@ -118,15 +118,18 @@ describe('filesystem', () => {
     expect((await driver.get('known/data', signal)).toString()).toBe('abcdef');
   });
 
-  it('knows no digest of bytes whose source failed', async () => {
+  it('knows no digest that it was not told, as of bytes that nobody has hashed', async () => {
     const driver = await FilesystemDriver.open(root);
-    await driver.beginUpload('failed', signal);
-    const broken = pieces('abc', () => Promise.reject(new Error('broken')));
-    const digests = { before: undefined, after: () => 'x:abc' };
-    await expect(driver.appendUpload('failed', 0, broken, signal, digests)).rejects.toThrow('broken');
-    await expect(driver.commitUpload('failed', 3, 'failed/data', signal, [], 'x:abc')).rejects.toThrow(InvalidOffset);
-    expect(await driver.uploadSize('failed', signal)).toBe(3);
-    await driver.commitUpload('failed', 3, 'failed/data', signal);
+    await driver.beginUpload('untold', signal);
+    const digests = { before: undefined, after: (size: number) => (size === 4 ? 'x:abcd' : undefined) };
+    expect(await driver.appendUpload('untold', 0, pieces('abc'), signal, digests)).toBe(3);
+    expect(await driver.hasUpload('untold', 3, 'x:abc', signal)).toBe(false);
+    await expect(driver.commitUpload('untold', 3, 'untold/data', signal, [], 'x:abc')).rejects.toThrow(InvalidOffset);
+    expect(await driver.appendUpload('untold', 3, pieces('d'), signal, digests)).toBe(4);
+    expect(await driver.hasUpload('untold', 4, 'x:abcd', signal)).toBe(true);
+    expect(await driver.hasUpload('untold', 3, 'x:abcd', signal)).toBe(false);
+    await driver.commitUpload('untold', 4, 'untold/data', signal, [], 'x:abcd');
+    await expect(driver.hasUpload('untold', 4, 'x:abcd', signal)).rejects.toThrow(PathNotFound);
   });
 
   it('gives an upload to one of many who take it over from each other at once', async () => {

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { NoThread, Threads, makeFolder } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { Tasks } from './filesystem-changes.js';
-import { attempts, hasCode, otherOffset, stateOf } from './filesystem-changes.js';
+import { attempts, hasCode, otherOffset, stateName, stateOf } from './filesystem-changes.js';
 import { Intake } from './intake.js';
 import { purgeEach } from './purge-each.js';
 import type {
@@ -59,9 +59,9 @@ type Outcome<Task extends keyof Tasks> =
  * What is being written lies below `wharfie/`, on the same file system as the objects, and is renamed into place when it
  * is whole and on the disk. An upload is `wharfie/uploads/<id>/<state>.<file>/<file>`: the folder's name says how many bytes
  * count, of which file, and what their digest is where it is known (`<size>-<hex>`). Whoever appends renames that folder to
- * `<state>.<file>.<random>` and, when the bytes are on the disk, to the new state. A rename succeeds for one process only, so this is the lock, and it needs no clean-up: after a
- * crash, or when two append at once, the next writer takes the folder by the same rename and goes on with a copy of the
- * bytes that count.
+ * `<state>.<file>.<random>` and, when the bytes are on the disk, to the new state. A rename succeeds for one process only, so
+ * this is the lock, and it needs no clean-up: after a crash, or when two append at once, the next writer takes the folder by
+ * the same rename and goes on with a copy of the bytes that count.
  */
 export class FilesystemDriver implements StorageDriver {
   readonly #root: string;
@@ -197,6 +197,13 @@ export class FilesystemDriver implements StorageDriver {
     });
   }
 
+  hasUpload(upload: string, size: number, digest: string, signal: AbortSignal): Promise<boolean> {
+    return guarded(upload, async () => {
+      signal.throwIfAborted();
+      return (await this.#state(upload)).state === stateName(size, digest);
+    });
+  }
+
   appendUpload(
     upload: string,
     offset: number,
@@ -210,11 +217,9 @@ export class FilesystemDriver implements StorageDriver {
         const content = await intake.whole(shortSize);
         // Nothing came: another writer keeps the upload.
         if (content?.length === 0 && intake.failure) throw intake.failure.error;
-        // After a failure less may be written than was counted in.
-        const after = () => (intake.failure ? undefined : digests?.after());
         const size = content
-          ? await this.#change('append', { ...at, content, after: after() })
-          : await this.#appendLong(at, intake.portion(Infinity), after);
+          ? await this.#change('append', { ...at, content, after: digests?.after(offset + content.length) })
+          : await this.#appendLong(at, intake.portion(Infinity), digests);
         if (intake.failure) throw intake.failure.error;
         return size;
       });
@@ -296,7 +301,7 @@ export class FilesystemDriver implements StorageDriver {
     }
   }
 
-  async #appendLong(at: Work<'claim'>, source: ByteSource, after: () => string | undefined): Promise<number> {
+  async #appendLong(at: Work<'claim'>, source: ByteSource, digests: UploadDigests | undefined): Promise<number> {
     const file = await this.#change('claim', at);
     let written: number;
     try {
@@ -306,7 +311,8 @@ export class FilesystemDriver implements StorageDriver {
       // The claim has just found the file there: now only another writer can have taken it.
       throw hasCode(error, 'ENOENT') ? new InvalidOffset(at.offset) : error;
     }
-    return this.#change('release', { file, size: at.offset + written, after: after() });
+    const size = at.offset + written;
+    return this.#change('release', { file, size, after: digests?.after(size) });
   }
 
   /** Has a thread change what lies below the root. @throws InvalidOffset, and what the file system says */
@@ -335,14 +341,14 @@ export class FilesystemDriver implements StorageDriver {
     return join(this.#uploads, upload);
   }
 
-  /** The file of an upload, and the size that counts. */
-  async #state(upload: string): Promise<{ path: string; size: number }> {
+  /** The file of an upload, and which bytes of it count. */
+  async #state(upload: string): Promise<{ path: string; state: string; size: number }> {
     // A listing that meets a rename may hold neither the old name nor the new one.
     for (let attempt = 0; attempt < attempts; attempt += 1) {
       const [name] = await readdir(this.#upload(upload));
       if (name === undefined) continue;
-      const { size, file } = stateOf(name);
-      return { path: join(this.#upload(upload), name, file), size };
+      const { state, size, file } = stateOf(name);
+      return { path: join(this.#upload(upload), name, file), state, size };
     }
     throw new PathNotFound(upload);
   }

@@ -17,12 +17,12 @@ export interface ObjectInfo {
   size: number;
 }
 
-/** Digests of an upload's bytes, so that a storage in which a power cut may undo an append knows one history from another. */
+/** Digests of an upload's bytes, by which a storage in which a power cut may undo an append knows one history from another. */
 export interface UploadDigests {
   /** Of those up to the offset, where it is known. */
   before: string | undefined;
-  /** Of all, when the source is taken. */
-  after: () => string;
+  /** Of all, when the source is taken and the upload is so long; undefined when that is not known. */
+  after: (size: number) => string | undefined;
 }
 
 /** A file that is an object. Objects are replaced by a rename, so that other content is another file. */
@@ -112,6 +112,7 @@ export interface StorageDriver {
    * never mix. When the source fails, what came before is kept and the failure passed on; when that
    * was nothing, no other writer hears of it.
    * @throws PathNotFound
+   * @param digests with which a storage with `hasUpload` sees that these are the bytes
    * @throws InvalidOffset when the upload is not `offset` bytes long, has other bytes, or another writer was faster
    */
   appendUpload(
@@ -122,13 +123,20 @@ export interface StorageDriver {
     digests?: UploadDigests,
   ): Promise<number>;
 
+  /**
+   * Whether the upload has `size` bytes and they are those of this digest, as `appendUpload` was told. Where a storage has no
+   * such method, no append is ever undone.
+   * @throws PathNotFound
+   */
+  hasUpload?(upload: string, size: number, digest: string, signal: AbortSignal): Promise<boolean>;
+
   /** A part of what an upload keeps. @throws PathNotFound */
   readUpload(upload: string, part: Part, signal: AbortSignal): Promise<Readable>;
 
   /**
    * Makes an upload of `size` bytes the object at `path`, without moving its bytes through this process, and ends it.
    * `more` is put after it, as by `putAll`.
-   * @param digest of its bytes, as it was given when the last of them were appended; undefined where they were read meanwhile
+   * @param digest of its bytes, as `appendUpload` was told; undefined where they were read
    * @throws PathNotFound
    * @throws InvalidOffset when the upload is not `size` bytes long, or has other bytes
    */
