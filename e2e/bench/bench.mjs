@@ -192,8 +192,8 @@ async function write(name, suites, { size, rounds, out }) {
 /** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load */
 async function takeAll(sides, measures, { rounds, size }, load) {
   const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-'));
-  // On ext4 each side's files then lie apart, where its name's hash says: one without a journal looks past what was removed a
-  // moment ago, by whomever, when it makes a file beside it. Other file systems know no such thing.
+  // On ext4 each side's files then lie apart, as far as there is room, and not where those of the last run lay: one without a
+  // journal looks past what was removed a moment ago when it makes a file beside it. Other file systems know no such thing.
   spawnSync('chattr', ['+T', folder]);
   /** @type {Running[]} */
   const running = [];

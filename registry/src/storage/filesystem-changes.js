@@ -121,8 +121,8 @@ const tasks = {
     try {
       await held(file, size, async () => {
         // The bytes that count were synced when appended; that there are no others was not.
-        if (fs.statSync(file).size > size) await using(fs.openSync(cut(file, size), 'r+'), datasync);
-        const whole = { ...moved(cut(file, size), target), from: file };
+        if (fs.statSync(file).size !== size) await using(fs.openSync(cut(file, size), 'r+'), datasync);
+        const whole = { ...moved(file, target), from: file };
         await makeOnDisk(isAlone(file) ? dirname(dirname(target)) : dirname(target));
         await appear([whole, ...more.map(written)], temporary);
       });

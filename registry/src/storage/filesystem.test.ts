@@ -68,8 +68,8 @@ describe('filesystem', () => {
       await driver.appendUpload('given', 0, pieces('abc'), signal);
       const { ino } = await stat(join(root, 'wharfie', 'uploads', 'given', '3.data', 'data'));
       // Two new files cannot have one name.
-      const twice = { path: 'given/new/link', content: Buffer.from('x') };
-      await expect(driver.commitUpload('given', 3, 'given/back/data', signal, [twice, twice])).rejects.toThrow();
+      const twice = holdingTheirPaths(['given/new/link', 'given/new/link']);
+      await expect(driver.commitUpload('given', 3, 'given/back/data', signal, twice)).rejects.toThrow();
       expect(await readdir(join(root, 'wharfie', 'tmp'))).toEqual([]);
       await driver.commitUpload('given', 3, 'given/back/data', signal);
       expect((await driver.get('given/back/data', signal)).toString()).toBe('abc');
@@ -106,12 +106,11 @@ describe('filesystem', () => {
     for (const digest of ['x:ABCDEF', 'x:abc']) {
       await expect(driver.commitUpload('known', 6, 'known/data', signal, [], digest)).rejects.toThrow(InvalidOffset);
     }
-    // Two new files cannot have one name.
-    const twice = { path: 'known/new/link', content: Buffer.from('x') };
+    const twice = holdingTheirPaths(['known/new/link', 'known/new/link']);
     const folder = join(root, 'wharfie', 'uploads', 'known', '6-abcdef.data');
     for (const found of [folder, `${folder}.killed`]) {
       if (found !== folder) await rename(folder, found);
-      const failed = driver.commitUpload('known', 6, 'known/data', signal, [twice, twice]);
+      const failed = driver.commitUpload('known', 6, 'known/data', signal, twice);
       await expect(failed).rejects.toThrow(StorageUnavailable);
     }
     await driver.commitUpload('known', 6, 'known/data', signal, [], 'x:abcdef');

@@ -111,8 +111,8 @@ export interface StorageDriver {
    * process has returned before. Of several writers at one offset exactly one succeeds, and their bytes
    * never mix. When the source fails, what came before is kept and the failure passed on; when that
    * was nothing, no other writer hears of it.
+   * @param digests by which a storage with `hasUpload` sees that these are the bytes
    * @throws PathNotFound
-   * @param digests with which a storage with `hasUpload` sees that these are the bytes
    * @throws InvalidOffset when the upload is not `offset` bytes long, has other bytes, or another writer was faster
    */
   appendUpload(
