@@ -231,6 +231,8 @@ async function takeOne(sides, { id, title, unit, better, wanted = {}, most, roun
   const processor = Object.fromEntries(sides.map(({ name }) => [name, []]));
   for (let round = 0; round < Math.min(usual, rounds ?? usual); round += 1) {
     for (const side of sides) {
+      // What the side before has left to the kernel to write is not this one's to wait for.
+      spawnSync('sync');
       const watched = watchMemory(side);
       const name = `${id}-${round}-${Date.now()}`;
       const before = processorTimeOf(side.processes());

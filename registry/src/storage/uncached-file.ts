@@ -56,8 +56,8 @@ export class UncachedFile {
     } catch (error) {
       if (file === this.#file || !hasCode(error, 'EINVAL')) throw error;
       // Opening said yes, writing says no: larger blocks, or a file system that only passes questions on.
-      await file.close();
       this.#direct = undefined;
+      await file.close();
       return 0;
     }
   }
