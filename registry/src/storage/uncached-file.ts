@@ -55,7 +55,8 @@ export class UncachedFile {
       return (await file.write(memory, begin, end - begin, position)).bytesWritten;
     } catch (error) {
       if (file === this.#file || !hasCode(error, 'EINVAL')) throw error;
-      // Opening said yes, writing says no: larger blocks, or a file system that only passes questions on.
+      // Opening said yes, writing says no: larger blocks, or a file system that only passes questions on. Others may be
+      // writing: they begin nothing with it from here on, and closing waits for what they have begun.
       this.#direct = undefined;
       await file.close();
       return 0;

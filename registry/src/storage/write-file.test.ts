@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { giveBack, takeBuffer } from '@wharfie/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describeWith } from '../../../e2e/harness/requirements.js';
+import type { ByteSource } from './storage-driver.js';
 import { writeInto } from './write-file.js';
 
 const mebibyte = 1024 * 1024;
@@ -42,6 +44,12 @@ describe('writing a source into a file', () => {
     for (const _ of odd) expect(odd).toContain(takeBuffer());
   });
 
+  test('gives back each buffer once when the source fails', async () => {
+    await writeFile(path, '');
+    const source = thenFailing(ofMebibytes(9), Object.assign(new Error(), { code: 'LEFT' }));
+    await failsCleanly(() => writeInto(path, 'r+', 0, source), 'LEFT');
+  });
+
   test('frees the pieces that it has taken', async () => {
     const piece = Buffer.allocUnsafeSlow(65_536);
     await writeInto(path, 'wx', 0, Readable.from([piece]));
@@ -52,6 +60,32 @@ describe('writing a source into a file', () => {
     await expect(writeInto(path, 'r+', 0, inPieces(Buffer.from('x'), 1))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
+
+describeWith(['/dev/full'], 'on a full disk', () => {
+  test.each([2, 9])('a write of %i MiB fails, and gives back each buffer once', async (size) => {
+    await failsCleanly(() => writeInto('/dev/full', 'r+', 0, ofMebibytes(size)), 'ENOSPC');
+  });
+});
+
+/** The pool has the same buffers afterwards, each of them once. */
+async function failsCleanly(write: () => Promise<number>, code: string): Promise<void> {
+  const before = Array.from({ length: 16 }, takeBuffer);
+  giveBack(...before);
+  await expect(write()).rejects.toMatchObject({ code });
+  const after = before.map(takeBuffer);
+  expect(new Set(after).size).toBe(before.length);
+  expect(new Set([...before, ...after]).size).toBe(before.length);
+  giveBack(...after);
+}
+
+function ofMebibytes(size: number): ByteSource {
+  return inPieces(randomBytes(size * mebibyte), 65_536);
+}
+
+async function* thenFailing(source: ByteSource, error: Error): AsyncGenerator<Uint8Array> {
+  yield* source;
+  throw error;
+}
 
 /** Copies, as whoever takes a piece may free it. */
 // eslint-disable-next-line @typescript-eslint/require-await -- an async source of what is there

@@ -2,21 +2,17 @@ import { freeBuffer, giveBack, takeBuffer } from '@wharfie/shared';
 import type { ByteSource } from './storage-driver.js';
 import { blockSize, UncachedFile } from './uncached-file.js';
 
-/** Bytes after which what came so far is sent to the disk, which has nothing to do otherwise until the last has come. */
+/** Bytes after which what is written so far is sent to the disk, which has nothing to do otherwise until the last has come. */
 const syncSize = 4 * 1024 * 1024;
 
-/** Writes under way at most: with one alone, the bytes that come wait for a disk that is a little late. */
-const writesAtOnce = 3;
-
-/** What the disk is reading from. */
-interface Write {
-  buffer: Buffer;
-  done: Promise<void>;
-}
+/**
+ * Writes under way at most, beside a buffer that is being filled: with one alone, the bytes that come wait for a disk that is
+ * a little late. With a sync they are three of libuv's four threads.
+ */
+const writesAtOnce = 2;
 
 /**
- * Writes a source into a file from `offset` and to the disk, reading on while some writes are under way; returns the bytes
- * written.
+ * Writes a source into a file from `offset` and to the disk, reading on while it writes; returns the bytes written.
  *
  * The bytes are copied into buffers that are used over and over and begin at a page of memory, as the disk wants it; those of
  * the source are freed. It costs a twentieth of what hashing them does.
@@ -26,7 +22,12 @@ interface Write {
  */
 export async function writeInto(path: string, flags: string, offset: number, source: ByteSource): Promise<number> {
   const file = await UncachedFile.open(path, flags);
-  const writes: Write[] = [];
+  /** All buffers that were taken, and those that are not being written. */
+  const buffers: Buffer[] = [];
+  const free: Buffer[] = [];
+  /** Writes under way; one that failed stays. */
+  const writing = new Set<Promise<void>>();
+  /** Holds bytes from `begin` to `end`, and at least one, until it is flushed. */
   let filling: Buffer | undefined;
   let position = offset;
   // Bytes have the same place in a block of memory as in the file: only the first buffer may begin in the middle.
@@ -34,27 +35,28 @@ export async function writeInto(path: string, flags: string, offset: number, sou
   let end = begin;
   let syncing: Promise<void> | undefined;
   let unsynced = 0;
-  const written = (): Promise<unknown> => Promise.all(writes.map(({ done }) => done));
-  const nextBuffer = async (): Promise<Buffer> => {
-    const [oldest] = writes;
-    if (!oldest || writes.length < writesAtOnce) return takeBuffer();
-    await oldest.done;
-    writes.shift();
-    return oldest.buffer;
+  const oneMore = (): Buffer => {
+    const buffer = takeBuffer();
+    buffers.push(buffer);
+    return buffer;
   };
   const flush = async (buffer: Buffer): Promise<void> => {
-    // A part of a block goes through the cache, where it may lie in one page with blocks that go past it.
-    const isWhole = begin % blockSize === 0 && end % blockSize === 0;
-    if (!isWhole) await written();
-    const done = file.write(buffer, begin, end, position);
+    // What begins or ends within a block goes through the cache, maybe by a page in which blocks lie that go past it.
+    const isAlone = begin % blockSize !== 0 || end % blockSize !== 0;
+    if (isAlone) await Promise.all(writing);
+    else if (writing.size === writesAtOnce) await Promise.race(writing);
+    const write = file.write(buffer, begin, end, position).then(() => {
+      writing.delete(write);
+      free.push(buffer);
+    });
     // Awaited later; until then a failure must not count as unhandled.
-    done.catch(() => undefined);
-    writes.push({ buffer, done });
+    write.catch(() => undefined);
+    writing.add(write);
     filling = undefined;
     position += end - begin;
     unsynced += end - begin;
     begin = end = 0;
-    if (!isWhole) await done;
+    if (isAlone) await write;
     if (unsynced < syncSize) return;
     unsynced = 0;
     await syncing;
@@ -64,7 +66,7 @@ export async function writeInto(path: string, flags: string, offset: number, sou
   try {
     for await (const chunk of source) {
       for (let taken = 0; taken < chunk.length;) {
-        filling ??= await nextBuffer();
+        filling ??= free.pop() ?? oneMore();
         const part = chunk.subarray(taken, taken + filling.length - end);
         filling.set(part, end);
         taken += part.length;
@@ -74,13 +76,13 @@ export async function writeInto(path: string, flags: string, offset: number, sou
       freeBuffer(chunk);
     }
     if (filling) await flush(filling);
-    await written();
+    await Promise.all(writing);
     await syncing;
     await file.datasync();
   } finally {
     // What the disk is still reading from is nobody else's yet.
-    await Promise.allSettled([...writes.map(({ done }) => done), syncing]);
-    giveBack(...writes.map(({ buffer }) => buffer), ...(filling ? [filling] : []));
+    await Promise.allSettled([...writing, syncing]);
+    giveBack(...buffers);
     await file.close();
   }
   return position - offset;
