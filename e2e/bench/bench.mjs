@@ -1,10 +1,12 @@
 // What every benchmark shares: takes measures on several sides in turn, round after round, and reports medians, spread and
 // ratios. Whatever slows this machine down slows all sides of a round, so a ratio is that of a round, and the median of those.
 import { fork, spawnSync } from 'node:child_process';
+import { closeSync, openSync, renameSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { isInstalled } from '../harness/is-installed.mjs';
 import { processorTimeOf, residentOf } from '../harness/processes.mjs';
@@ -147,7 +149,7 @@ export async function bench(name, suites, options) {
         ...measure,
         take: (/** @type {Run} */ run) => Promise.race([measure.take(run), interrupted]),
       }));
-      const results = await takeAll(sides, endable, options, load);
+      const results = await takeAll(sides, endable, options, load, interrupted);
       const suite = { title, sides: sides.map((side) => side.name), results };
       done.push(suite);
       console.log(`\n## ${title}\n\n${table(suite)}`);
@@ -189,8 +191,8 @@ async function write(name, suites, { size, rounds, out }) {
     for (const result of results) await writeFile(join(out, `${name}-${result.id}.svg`), plot(result, sides));
 }
 
-/** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load */
-async function takeAll(sides, measures, { rounds, size }, load) {
+/** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load @param {Promise<never>} interrupted */
+async function takeAll(sides, measures, { rounds, size }, load, interrupted) {
   const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-'));
   // On ext4 each side's files then lie apart, as far as there is room, and not where those of the last run lay: one without a
   // journal looks past what was removed a moment ago when it makes a file beside it. Other file systems know no such thing.
@@ -200,6 +202,7 @@ async function takeAll(sides, measures, { rounds, size }, load) {
   try {
     for (const { name, start } of sides) {
       const own = await mkdtemp(join(folder, `${running.length}-`));
+      await Promise.race([untilFilesAreMadeFast(own), interrupted]);
       /** @type {Running} */
       const side = { name, state: new Map(), restart, ...(await start(own)) };
       running.push(side);
@@ -219,6 +222,33 @@ async function takeAll(sides, measures, { rounds, size }, load) {
     for (const side of running.reverse()) await side.stop();
     await rm(folder, { recursive: true });
   }
+}
+
+/** Milliseconds until files are made fast at most, and how often that is looked at. */
+const [longestWait, waitPause] = [360_000, 15_000];
+
+/**
+ * An ext4 without a journal looks past each file that was removed in the last minutes, wherever it makes one: making files
+ * is many times slower then, and slows down whoever makes the most in a second. Waits until it is over.
+ * @param {string} folder of a side
+ */
+async function untilFilesAreMadeFast(folder) {
+  for (let waited = 0; waited < longestWait; waited += waitPause) {
+    const times = timesOfNewFiles(await mkdtemp(join(folder, 'probe-')));
+    if (times < 3) return;
+    console.error(`making a file takes ${shown(times)} times as long as renaming it, as many were removed: waiting`);
+    await delay(waitPause);
+  }
+}
+
+/** How much longer it takes to make a file than to rename it. They stay, lest they be looked past. @param {string} folder */
+function timesOfNewFiles(folder) {
+  const names = Array.from({ length: 100 }, (_, index) => join(folder, String(index)));
+  const begun = performance.now();
+  for (const name of names) closeSync(openSync(name, 'wx'));
+  const made = performance.now();
+  for (const name of names) renameSync(name, `${name}-renamed`);
+  return (made - begun) / (performance.now() - made);
 }
 
 /** @param {Running[]} sides @param {Measure} measure @param {number} usual @param {number} size @param {Load} load @returns {Promise<Result>} */
