@@ -199,8 +199,8 @@ async function write(name, suites, { size, rounds, out }) {
 /** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load @param {(folder: string) => Promise<void>} atRest waits until a side's folder is */
 async function takeAll(sides, measures, { rounds, size }, load, atRest) {
   const folder = await mkdtemp(join(tmpdir(), 'wharfie-bench-'));
-  // On ext4 each side's files then lie apart, as far as there is room, and not where those of the last run lay: one without a
-  // journal looks past what was removed a moment ago when it makes a file beside it. Other file systems know no such thing.
+  // On ext4 each side's files then lie apart, as far as there is room: one without a journal looks past what was removed a
+  // moment ago when it makes a file beside it. Other file systems know no such thing.
   spawnSync('chattr', ['+T', folder]);
   /** @type {Running[]} */
   const running = [];

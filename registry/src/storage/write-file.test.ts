@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { giveBack, takeBuffer } from '@wharfie/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { describeWith } from '../../../e2e/harness/requirements.js';
-import type { ByteSource } from './storage-driver.js';
+import { pieces } from './testing/driver-contract.js';
 import { writeInto } from './write-file.js';
 
 const mebibyte = 1024 * 1024;
@@ -22,11 +22,11 @@ describe('writing a source into a file', () => {
 
   const offsets = [0, 1, 4095, 4096, 5000, mebibyte - 1, mebibyte];
   const lengths = [0, 1, 4095, 4096, 4097, mebibyte - 1, mebibyte, mebibyte + 1, 5 * mebibyte + 12_345];
-  const pieces = [700, 65_536, 3 * mebibyte];
+  const pieceSizes = [700, 65_536, 3 * mebibyte];
   const cases = offsets.flatMap((offset) => lengths.map((length) => [offset, length]));
   test.each(cases)('from %i, %i bytes in pieces of any size', async (offset = 0, length = 0) => {
     const [before, content] = [randomBytes(offset), randomBytes(length)];
-    for (const piece of pieces) {
+    for (const piece of pieceSizes) {
       await writeFile(path, before);
       expect(await writeInto(path, 'r+', offset, inPieces(content, piece))).toBe(length);
       expect(Buffer.compare(await readFile(path), Buffer.concat([before, content]))).toBe(0);
@@ -46,7 +46,9 @@ describe('writing a source into a file', () => {
 
   test('gives back each buffer once when the source fails', async () => {
     await writeFile(path, '');
-    const source = thenFailing(ofMebibytes(9), Object.assign(new Error(), { code: 'LEFT' }));
+    const source = pieces(randomBytes(9 * mebibyte), () => {
+      throw Object.assign(new Error(), { code: 'LEFT' });
+    });
     await failsCleanly(() => writeInto(path, 'r+', 0, source), 'LEFT');
   });
 
@@ -63,7 +65,7 @@ describe('writing a source into a file', () => {
 
 describeWith(['/dev/full'], 'on a full disk', () => {
   test.each([2, 9])('a write of %i MiB fails, and gives back each buffer once', async (size) => {
-    await failsCleanly(() => writeInto('/dev/full', 'r+', 0, ofMebibytes(size)), 'ENOSPC');
+    await failsCleanly(() => writeInto('/dev/full', 'r+', 0, pieces(randomBytes(size * mebibyte))), 'ENOSPC');
   });
 });
 
@@ -76,15 +78,6 @@ async function failsCleanly(write: () => Promise<number>, code: string): Promise
   expect(new Set(after).size).toBe(before.length);
   expect(new Set([...before, ...after]).size).toBe(before.length);
   giveBack(...after);
-}
-
-function ofMebibytes(size: number): ByteSource {
-  return inPieces(randomBytes(size * mebibyte), 65_536);
-}
-
-async function* thenFailing(source: ByteSource, error: Error): AsyncGenerator<Uint8Array> {
-  yield* source;
-  throw error;
 }
 
 /** Copies, as whoever takes a piece may free it. */
