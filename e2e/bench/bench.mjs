@@ -1,8 +1,8 @@
 // What every benchmark shares: takes measures on several sides in turn, round after round, and reports medians, spread and
 // ratios. Whatever slows this machine down slows all sides of a round, so a ratio is that of a round, and the median of those.
 import { fork, spawnSync } from 'node:child_process';
-import { closeSync, openSync, renameSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { closeSync, openSync, readFileSync, renameSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -38,6 +38,7 @@ import { plot } from './plot.mjs';
  * @property {Record<string, number>} [wanted] the ratio to another side that is wanted: at least, or, where less is better, at most
  * @property {number} [most] the most that is wanted, in its unit
  * @property {number} [rounds] fewer than usual, for what takes long
+ * @property {(size: number, rounds: number) => number} [stores] bytes that it leaves on the disk of each side, when they are many
  * @property {(run: Run) => Promise<number>} take
  *
  * @typedef {object} Run
@@ -109,8 +110,14 @@ export function need(...programs) {
 
 /** Ends the program, before anything was started. @param {string} message @returns {never} */
 function fail(message) {
+  refuse(message);
+  process.exit();
+}
+
+/** Has the program end with 2, as a command that was used wrongly does. @param {string} message */
+function refuse(message) {
   console.error(message);
-  process.exit(2);
+  process.exitCode = 2;
 }
 
 /** @param {string} id @param {string[]} only */
@@ -128,7 +135,13 @@ export async function bench(name, suites, options) {
     .filter(({ measures }) => measures.length > 0);
   if (wanted.length === 0) {
     const names = suites.flatMap(({ measures }) => measures.map(({ id }) => id));
-    fail(`--only ${options.only.join(' --only ')}: no measure's name holds that; there are ${names.join(', ')}`);
+    refuse(`--only ${options.only.join(' --only ')}: no measure's name holds that; there are ${names.join(', ')}`);
+    return;
+  }
+  const lack = await lackOfRoom(wanted, options);
+  if (lack !== undefined) {
+    refuse(lack);
+    return;
   }
   /** @type {{ title: string, sides: string[], results: Result[] }[]} */
   const done = [];
@@ -166,6 +179,25 @@ export async function bench(name, suites, options) {
   console.log(`\nResults and plots: ${options.out}/${name}*`);
 }
 
+/** Bytes for what is small, on its way, or made by a measure that does not say. */
+const spareRoom = 4 * 1024 * mebibyte;
+
+/** What to do when the disk would be full before the end. @param {Suite[]} suites @param {{ size: number, rounds: number }} options */
+async function lackOfRoom(suites, { size, rounds }) {
+  const kept = suites.map(({ sides, measures }) => {
+    const ofEach = measures.map(({ stores, rounds: own = rounds }) => stores?.(size, Math.min(own, rounds)) ?? 0);
+    return sides.length * ofEach.reduce((sum, bytes) => sum + bytes, 0);
+  });
+  // What one suite leaves is removed before the next.
+  const needed = Math.max(...kept) + spareRoom;
+  const { bavail, bsize } = await statfs(tmpdir());
+  const free = bavail * bsize;
+  if (free >= needed) return undefined;
+  const gigabytes = (/** @type {number} */ bytes) => Math.round(bytes / 1e9);
+  return `${gigabytes(needed)} GB are needed in ${tmpdir()}, and ${gigabytes(free)} are free: fewer --rounds, \
+a smaller --size, --only some measures, or TMPDIR=FOLDER with more room`;
+}
+
 /** Fails at the first SIGINT or SIGTERM, so that whatever was started is stopped. @returns {Promise<never>} */
 function interruption() {
   /** @type {Promise<never>} */
@@ -187,6 +219,7 @@ async function write(name, suites, { size, rounds, out }) {
     processor: cpus()[0]?.model ?? '',
     memory: `${Math.round(totalmem() / 1024 ** 3)} GiB`,
     kernel: release(),
+    congestionControl: congestionControl(),
     node: process.version,
   };
   const report = { taken: new Date().toISOString(), machine, size, rounds, suites };
@@ -194,6 +227,15 @@ async function write(name, suites, { size, rounds, out }) {
   await writeFile(join(out, `${name}.json`), `${JSON.stringify(report, undefined, 2)}\n`);
   for (const { sides, results } of suites)
     for (const result of results) await writeFile(join(out, `${name}-${result.id}.svg`), plot(result, sides));
+}
+
+/** How Linux decides how fast TCP sends, on loopback too: bbr paces by timers, which costs whoever sends most. */
+function congestionControl() {
+  try {
+    return readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim();
+  } catch {
+    return 'unknown';
+  }
 }
 
 /** @param {Side[]} sides @param {Measure[]} measures @param {{ rounds: number, size: number }} options @param {Load} load @param {(folder: string) => Promise<void>} atRest waits until a side's folder is */

@@ -10,10 +10,10 @@ const firstBytes = 1024 * mebibyte;
 /** Big blobs going up. @returns {Measure[]} */
 export function pushes() {
   return [
-    throughput('push', 'one blob', ({ size }) => ({ bytes: size })),
-    throughput('push-chunked', 'one blob in chunks of 5 MiB', ({ size }) => ({ bytes: size, chunk: 5 * mebibyte })),
-    throughput('push-8', '8 blobs at once', ({ size }) => ({ bytes: size / 4, clients: 8 })),
-    throughput('push-50', '50 blobs at once', ({ size }) => ({ bytes: size / 16, clients: 50 })),
+    throughput('push', 'one blob', (size) => ({ bytes: size })),
+    throughput('push-chunked', 'one blob in chunks of 5 MiB', (size) => ({ bytes: size, chunk: 5 * mebibyte })),
+    throughput('push-8', '8 blobs at once', (size) => ({ bytes: size / 4, clients: 8 })),
+    throughput('push-50', '50 blobs at once', (size) => ({ bytes: size / 16, clients: 50 })),
   ];
 }
 
@@ -33,6 +33,7 @@ export function firstPull() {
     title: 'Pull one blob for the first time',
     unit: 'MiB/s',
     better: 'more',
+    stores: (size, rounds) => rounds * size,
     take: async ({ side: { target }, size, name, load }) => {
       const { digests } = await load('push', { target, repository: name, bytes: size });
       const { seconds } = await load('pull', { target, repository: name, digests, bytes: size });
@@ -110,6 +111,7 @@ export function memoryAtRest() {
 
 /** What it holds at most while 10 GB arrive. @returns {Measure} */
 export function memoryOfPushes() {
+  const [bytes, clients] = [200_000_000, 50];
   return {
     id: 'memory-push',
     title: 'Memory, 50 pushes of 200 MB at once',
@@ -118,8 +120,9 @@ export function memoryOfPushes() {
     // 300 MB.
     most: 286,
     rounds: 1,
+    stores: () => bytes * clients,
     take: async ({ side: { target }, name, load, memory }) => {
-      await load('push', { target, repository: name, bytes: 200_000_000, clients: 50 });
+      await load('push', { target, repository: name, bytes, clients });
       return memory.rss;
     },
   };
@@ -160,25 +163,30 @@ export function wanting(measures, wanted) {
 
 /**
  * @param {string} id @param {string} what
- * @param {(run: Run) => { bytes: number, chunk?: number, clients?: number }} loadOf
+ * @param {(size: number) => { bytes: number, chunk?: number, clients?: number }} loadOf
  * @returns {Measure}
  */
 function throughput(id, what, loadOf) {
+  const bytesOf = (/** @type {number} */ size) => {
+    const { bytes, clients = 1 } = loadOf(size);
+    return bytes * clients;
+  };
+  // As with the first images.
+  const firstOnes = (/** @type {number} */ size) => Math.ceil(firstBytes / bytesOf(size));
   return {
     id,
     title: `Push ${what}`,
     unit: 'MiB/s',
     better: 'more',
+    stores: (size, rounds) => (firstOnes(size) + rounds) * bytesOf(size),
     take: async (run) => {
-      const load = { target: run.side.target, ...loadOf(run) };
-      const bytes = load.bytes * (load.clients ?? 1);
-      // As with the first images.
+      const load = { target: run.side.target, ...loadOf(run.size) };
       await onceOn(run.side, id, async () => {
-        for (let sent = 0; sent < firstBytes; sent += bytes)
+        for (let left = firstOnes(run.size); left > 0; left -= 1)
           await run.load('push', { ...load, repository: `${run.name}-first` });
       });
       const { seconds } = await run.load('push', { ...load, repository: run.name });
-      return bytes / mebibyte / seconds;
+      return bytesOf(run.size) / mebibyte / seconds;
     },
   };
 }
@@ -190,6 +198,7 @@ export function pulling(id, what, clients, fraction) {
     title: `Pull ${what}`,
     unit: 'MiB/s',
     better: 'more',
+    stores: (size) => (size / fraction) * clients,
     take: async ({ side, size, load }) => {
       const [{ target }, bytes] = [side, size / fraction];
       const digests = await onceOn(side, id, async () => {
