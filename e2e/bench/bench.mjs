@@ -143,6 +143,8 @@ export async function bench(name, suites, options) {
     refuse(lack);
     return;
   }
+  if (congestionControl() === 'bbr')
+    console.error('TCP is paced by bbr here, on loopback too: all sides are slower for it (docs/performance.md)');
   /** @type {{ title: string, sides: string[], results: Result[] }[]} */
   const done = [];
   const child = fork(new URL('load.mjs', import.meta.url));
@@ -229,7 +231,7 @@ async function write(name, suites, { size, rounds, out }) {
     for (const result of results) await writeFile(join(out, `${name}-${result.id}.svg`), plot(result, sides));
 }
 
-/** How Linux decides how fast TCP sends, on loopback too: bbr paces by timers, which costs whoever sends most. */
+/** By what Linux decides how fast TCP sends. */
 function congestionControl() {
   try {
     return readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim();

@@ -131,6 +131,15 @@ describe('filesystem', () => {
     await expect(driver.hasUpload('untold', 4, 'x:abcd', signal)).rejects.toThrow(PathNotFound);
   });
 
+  it('refuses bytes that belong elsewhere at once, however many are yet to come', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.beginUpload('elsewhere', signal);
+    const unending = () => pieces('x'.repeat(100_000), () => new Promise(() => undefined));
+    await expect(driver.appendUpload('elsewhere', 3, unending(), signal)).rejects.toThrow(InvalidOffset);
+    await expect(driver.appendUpload('nowhere', 0, unending(), signal)).rejects.toThrow(PathNotFound);
+    expect(await driver.appendUpload('elsewhere', 0, pieces('ab'), signal)).toBe(2);
+  });
+
   it('gives an upload to one of many who take it over from each other at once', async () => {
     const drivers = await Promise.all(Array.from({ length: 6 }, () => FilesystemDriver.open(root)));
     for (let round = 0; round < 100; round += 1) {

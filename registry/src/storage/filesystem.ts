@@ -219,7 +219,7 @@ export class FilesystemDriver implements StorageDriver {
         if (content?.length === 0 && intake.failure) throw intake.failure.error;
         const size = content
           ? await this.#change('append', { ...at, content, after: digests?.after(offset + content.length) })
-          : await this.#appendLong(at, intake.portion(Infinity), digests);
+          : await this.#appendLong(at, intake, digests);
         if (intake.failure) throw intake.failure.error;
         return size;
       });
@@ -301,18 +301,22 @@ export class FilesystemDriver implements StorageDriver {
     }
   }
 
-  async #appendLong(at: Work<'claim'>, source: ByteSource, digests: UploadDigests | undefined): Promise<number> {
-    const file = await this.#change('claim', at);
+  async #appendLong(at: Work<'claim'>, intake: Intake, digests: UploadDigests | undefined): Promise<number> {
+    const claimed = this.#change('claim', at);
+    // Its client may be slow to send what nobody will take.
+    claimed.catch((error: unknown) => {
+      intake.cutOff(error);
+    });
     let written: number;
     try {
-      written = await writeInto(file, 'r+', at.offset, source);
+      written = await writeInto(claimed, 'r+', at.offset, intake.portion(Infinity));
     } catch (error) {
-      await this.#change('abandon', { file, offset: at.offset });
+      await this.#change('abandon', { file: await claimed, offset: at.offset });
       // The claim has just found the file there: now only another writer can have taken it.
       throw hasCode(error, 'ENOENT') ? new InvalidOffset(at.offset) : error;
     }
     const size = at.offset + written;
-    return this.#change('release', { file, size, after: digests?.after(size) });
+    return this.#change('release', { file: await claimed, size, after: digests?.after(size) });
   }
 
   /** Has a thread change what lies below the root. @throws InvalidOffset, and what the file system says */

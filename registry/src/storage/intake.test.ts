@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { Intake } from './intake.js';
@@ -119,6 +119,19 @@ describe('Intake', () => {
     expect(intake.failure).toEqual({ error: new Error('told') });
     intake.close();
     await expect.poll(() => released).toBe(true);
+  });
+
+  it('is cut off, also while its source gives nothing', async () => {
+    const intake = new Intake(
+      pieces('ab', () => new Promise(() => undefined)),
+      never,
+    );
+    const taken = intake.whole(9);
+    await immediate();
+    intake.cutOff(new Error('of no use'));
+    expect((await taken)?.toString()).toBe('ab');
+    expect(intake.failure).toEqual({ error: new Error('of no use') });
+    expect(await rest(intake)).toBe('');
   });
 
   it('is told before it begins', async () => {

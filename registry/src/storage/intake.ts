@@ -13,6 +13,7 @@ export class Intake {
   /** What was asked for, and then not waited for. */
   #coming: Promise<Uint8Array | undefined> | undefined;
   #interrupt: ((reason: unknown) => void) | undefined;
+  #cutOff: { reason: unknown } | undefined;
   /** No byte follows. */
   ended = false;
   failure: { error: unknown } | undefined;
@@ -23,7 +24,8 @@ export class Intake {
     private readonly signal: AbortSignal,
   ) {
     this.#iterator = source[Symbol.asyncIterator]();
-    signal.addEventListener('abort', this.#abort);
+    if (signal.aborted) this.#abort();
+    else signal.addEventListener('abort', this.#abort);
   }
 
   /** All that comes, when it is at most so many bytes; else undefined, and nothing is taken. */
@@ -82,10 +84,16 @@ export class Intake {
     }
   }
 
+  /** Ends the source with a failure, whatever it is waiting for. */
+  cutOff(reason: unknown): void {
+    this.#cutOff ??= { reason };
+    this.#interrupt?.(reason);
+  }
+
   /** Lets the source go, which may still be waiting for bytes of its own. */
   close(): void {
     this.signal.removeEventListener('abort', this.#abort);
-    if (!this.ended || this.signal.aborted) this.#iterator.return?.().catch(() => undefined);
+    if (!this.ended || this.#cutOff) this.#iterator.return?.().catch(() => undefined);
   }
 
   /** Copies what comes until `target` is full, or `patience` over; how much that is. */
@@ -118,7 +126,7 @@ export class Intake {
     const kept = this.#kept.shift();
     if (kept) return kept;
     try {
-      const next = this.ended ? undefined : await this.#unlessAborted(this.#iterator.next());
+      const next = this.ended ? undefined : await this.#unlessCutOff(this.#iterator.next());
       if (next && !next.done) return next.value;
     } catch (error) {
       this.failure = { error };
@@ -127,15 +135,15 @@ export class Intake {
     return undefined;
   }
 
-  #unlessAborted<T>(next: Promise<T>): Promise<T> {
+  #unlessCutOff<T>(next: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#interrupt = reject;
-      if (this.signal.aborted) this.#abort();
+      if (this.#cutOff) this.#interrupt(this.#cutOff.reason);
       next.then(resolve, reject);
     });
   }
 
   readonly #abort = (): void => {
-    this.#interrupt?.(this.signal.reason);
+    this.cutOff(this.signal.reason);
   };
 }

@@ -52,6 +52,11 @@ describe('writing a source into a file', () => {
     await failsCleanly(() => writeInto(path, 'r+', 0, source), 'LEFT');
   });
 
+  test('gives back each buffer once when there turns out to be no file', async () => {
+    const path = Promise.reject(Object.assign(new Error(), { code: 'NONE' }));
+    await failsCleanly(() => writeInto(path, 'r+', 0, pieces(randomBytes(3 * mebibyte))), 'NONE');
+  });
+
   test('frees the pieces that it has taken', async () => {
     const piece = Buffer.allocUnsafeSlow(65_536);
     await writeInto(path, 'wx', 0, Readable.from([piece]));

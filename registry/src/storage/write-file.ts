@@ -17,11 +17,19 @@ const writesAtOnce = 2;
  * The bytes are copied into buffers that are used over and over and begin at a page of memory, as the disk wants it; those of
  * the source are freed. It costs a twentieth of what hashing them does.
  *
+ * @param path may be yet to come: the first buffer is filled meanwhile
  * @param flags of `open`
- * @throws what opening, writing or syncing a file throws
+ * @throws what the path, opening, writing or syncing a file throws
  */
-export async function writeInto(path: string, flags: string, offset: number, source: ByteSource): Promise<number> {
-  const file = await UncachedFile.open(path, flags);
+export async function writeInto(
+  path: string | Promise<string>,
+  flags: string,
+  offset: number,
+  source: ByteSource,
+): Promise<number> {
+  const opening = Promise.resolve(path).then((known) => UncachedFile.open(known, flags));
+  // Awaited when there is something to write; until then a failure must not count as unhandled.
+  opening.catch(() => undefined);
   /** All buffers that were taken, and those that are not being written. */
   const buffers: Buffer[] = [];
   const free: Buffer[] = [];
@@ -41,6 +49,7 @@ export async function writeInto(path: string, flags: string, offset: number, sou
     return buffer;
   };
   const flush = async (buffer: Buffer): Promise<void> => {
+    const file = await opening;
     // What begins or ends within a block goes through the cache, maybe by a page in which blocks lie that go past it.
     const isAlone = begin % blockSize !== 0 || end % blockSize !== 0;
     if (isAlone) await Promise.all(writing);
@@ -49,7 +58,6 @@ export async function writeInto(path: string, flags: string, offset: number, sou
       writing.delete(write);
       free.push(buffer);
     });
-    // Awaited later; until then a failure must not count as unhandled.
     write.catch(() => undefined);
     writing.add(write);
     filling = undefined;
@@ -78,12 +86,12 @@ export async function writeInto(path: string, flags: string, offset: number, sou
     if (filling) await flush(filling);
     await Promise.all(writing);
     await syncing;
-    await file.datasync();
+    await (await opening).datasync();
   } finally {
     // What the disk is still reading from is nobody else's yet.
     await Promise.allSettled([...writing, syncing]);
     giveBack(...buffers);
-    await file.close();
+    await (await opening.catch(() => undefined))?.close();
   }
   return position - offset;
 }
