@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
@@ -10,6 +12,7 @@ import { InvalidOffset, PathNotFound, StorageUnavailable } from './storage-drive
 import { describeDriver, holdingTheirPaths, pieces } from './testing/driver-contract.js';
 
 const signal = new AbortController().signal;
+const unending = () => pieces('x'.repeat(100_000), () => new Promise(() => undefined));
 let root: string;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'wharfie-fs-'));
@@ -134,10 +137,23 @@ describe('filesystem', () => {
   it('refuses bytes that belong elsewhere at once, however many are yet to come', async () => {
     const driver = await FilesystemDriver.open(root);
     await driver.beginUpload('elsewhere', signal);
-    const unending = () => pieces('x'.repeat(100_000), () => new Promise(() => undefined));
     await expect(driver.appendUpload('elsewhere', 3, unending(), signal)).rejects.toThrow(InvalidOffset);
     await expect(driver.appendUpload('nowhere', 0, unending(), signal)).rejects.toThrow(PathNotFound);
     expect(await driver.appendUpload('elsewhere', 0, pieces('ab'), signal)).toBe(2);
+  });
+
+  it('says at once that a file cannot be opened, however many bytes are yet to come', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await driver.beginUpload('socket', signal);
+    const file = join(root, 'wharfie', 'uploads', 'socket', '0.data', 'data');
+    await rm(file);
+    const socket = createServer().listen(file);
+    await once(socket, 'listening');
+    await expect(driver.appendUpload('socket', 0, unending(), signal)).rejects.toMatchObject({
+      code: 'ENXIO',
+    });
+    expect(await driver.uploadSize('socket', signal)).toBe(0);
+    socket.close();
   });
 
   it('gives an upload to one of many who take it over from each other at once', async () => {
@@ -213,6 +229,8 @@ describe('filesystem', () => {
     await driver.put('tag/link', Buffer.from('x'), signal);
     await rm(join(gone, 'wharfie', 'tmp'), { recursive: true });
     await expect(driver.delete('tag', signal)).rejects.toThrow(StorageUnavailable);
+    const write = driver.write('long/data', unending(), () => undefined, signal);
+    await expect(write).rejects.toThrow(StorageUnavailable);
     expect((await driver.get('tag/link', signal)).toString()).toBe('x');
   });
 

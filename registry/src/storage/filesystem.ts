@@ -19,6 +19,7 @@ import type {
   UploadDigests,
 } from './storage-driver.js';
 import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
+import { UncachedFile } from './uncached-file.js';
 import { writeInto } from './write-file.js';
 
 const readSize = 256 * 1024;
@@ -292,7 +293,7 @@ export class FilesystemDriver implements StorageDriver {
   async #writeLong(target: string, intake: Intake, approve: () => void): Promise<void> {
     const name = join(this.#temporary, randomUUID());
     try {
-      await writeInto(name, 'wx', 0, intake.portion(Infinity));
+      await writeAll(UncachedFile.open(name, 'wx'), 0, intake);
       approve();
       await this.#change('place', { target, file: name, temporary: this.#temporary });
     } catch (error) {
@@ -303,13 +304,10 @@ export class FilesystemDriver implements StorageDriver {
 
   async #appendLong(at: Work<'claim'>, intake: Intake, digests: UploadDigests | undefined): Promise<number> {
     const claimed = this.#change('claim', at);
-    // Its client may be slow to send what nobody will take.
-    claimed.catch((error: unknown) => {
-      intake.cutOff(error);
-    });
     let written: number;
     try {
-      written = await writeInto(claimed, 'r+', at.offset, intake.portion(Infinity));
+      const opening = claimed.then((file) => UncachedFile.open(file, 'r+'));
+      written = await writeAll(opening, at.offset, intake);
     } catch (error) {
       await this.#change('abandon', { file: await claimed, offset: at.offset });
       // The claim has just found the file there: now only another writer can have taken it.
@@ -411,6 +409,14 @@ async function taking<T>(source: ByteSource, signal: AbortSignal, action: (intak
   } finally {
     intake.close();
   }
+}
+
+/** Writes all that comes into a file. When that cannot be opened, nobody waits for a client that is slow to send it. */
+function writeAll(opening: Promise<UncachedFile>, offset: number, intake: Intake): Promise<number> {
+  opening.catch((error: unknown) => {
+    intake.cutOff(error);
+  });
+  return writeInto(opening, offset, intake.portion(Infinity));
 }
 
 /** When anything of a file or tree was last written, in milliseconds; a tree that vanishes meanwhile counts as new. */

@@ -126,6 +126,7 @@ export class Intake {
     const kept = this.#kept.shift();
     if (kept) return kept;
     try {
+      if (this.#cutOff && !this.ended) throw this.#cutOff.reason;
       const next = this.ended ? undefined : await this.#unlessCutOff(this.#iterator.next());
       if (next && !next.done) return next.value;
     } catch (error) {
@@ -138,7 +139,6 @@ export class Intake {
   #unlessCutOff<T>(next: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#interrupt = reject;
-      if (this.#cutOff) this.#interrupt(this.#cutOff.reason);
       next.then(resolve, reject);
     });
   }

@@ -7,6 +7,7 @@ import { giveBack, takeBuffer } from '@wharfie/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { describeWith } from '../../../e2e/harness/requirements.js';
 import { pieces } from './testing/driver-contract.js';
+import { UncachedFile } from './uncached-file.js';
 import { writeInto } from './write-file.js';
 
 const mebibyte = 1024 * 1024;
@@ -28,7 +29,7 @@ describe('writing a source into a file', () => {
     const [before, content] = [randomBytes(offset), randomBytes(length)];
     for (const piece of pieceSizes) {
       await writeFile(path, before);
-      expect(await writeInto(path, 'r+', offset, inPieces(content, piece))).toBe(length);
+      expect(await writeInto(UncachedFile.open(path, 'r+'), offset, inPieces(content, piece))).toBe(length);
       expect(Buffer.compare(await readFile(path), Buffer.concat([before, content]))).toBe(0);
     }
   });
@@ -38,7 +39,7 @@ describe('writing a source into a file', () => {
     const odd = [0, 1, 2].map(() => Buffer.alloc(mebibyte + 1).subarray(1));
     giveBack(...odd);
     const content = randomBytes(5 * mebibyte + 1);
-    expect(await writeInto(path, 'wx', 0, inPieces(content, 65_536))).toBe(content.length);
+    expect(await writeInto(UncachedFile.open(path, 'wx'), 0, inPieces(content, 65_536))).toBe(content.length);
     expect(Buffer.compare(await readFile(path), content)).toBe(0);
     // Lest another test takes them.
     for (const _ of odd) expect(odd).toContain(takeBuffer());
@@ -49,28 +50,33 @@ describe('writing a source into a file', () => {
     const source = pieces(randomBytes(9 * mebibyte), () => {
       throw Object.assign(new Error(), { code: 'LEFT' });
     });
-    await failsCleanly(() => writeInto(path, 'r+', 0, source), 'LEFT');
+    await failsCleanly(() => writeInto(UncachedFile.open(path, 'r+'), 0, source), 'LEFT');
   });
 
   test('gives back each buffer once when there turns out to be no file', async () => {
-    const path = Promise.reject(Object.assign(new Error(), { code: 'NONE' }));
-    await failsCleanly(() => writeInto(path, 'r+', 0, pieces(randomBytes(3 * mebibyte))), 'NONE');
+    const opening = UncachedFile.open(path, 'r+');
+    await failsCleanly(() => writeInto(opening, 0, pieces(randomBytes(3 * mebibyte))), 'ENOENT');
   });
 
   test('frees the pieces that it has taken', async () => {
     const piece = Buffer.allocUnsafeSlow(65_536);
-    await writeInto(path, 'wx', 0, Readable.from([piece]));
+    await writeInto(UncachedFile.open(path, 'wx'), 0, Readable.from([piece]));
     expect(piece.length).toBe(0);
   });
 
   test('fails as the system does where there is no such file', async () => {
-    await expect(writeInto(path, 'r+', 0, inPieces(Buffer.from('x'), 1))).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(writeInto(UncachedFile.open(path, 'r+'), 0, inPieces(Buffer.from('x'), 1))).rejects.toMatchObject({
+      code: 'ENOENT',
+    });
   });
 });
 
 describeWith(['/dev/full'], 'on a full disk', () => {
   test.each([2, 9])('a write of %i MiB fails, and gives back each buffer once', async (size) => {
-    await failsCleanly(() => writeInto('/dev/full', 'r+', 0, pieces(randomBytes(size * mebibyte))), 'ENOSPC');
+    await failsCleanly(
+      () => writeInto(UncachedFile.open('/dev/full', 'r+'), 0, pieces(randomBytes(size * mebibyte))),
+      'ENOSPC',
+    );
   });
 });
 

@@ -1,6 +1,7 @@
 import { freeBuffer, giveBack, takeBuffer } from '@wharfie/shared';
 import type { ByteSource } from './storage-driver.js';
-import { blockSize, UncachedFile } from './uncached-file.js';
+import type { UncachedFile } from './uncached-file.js';
+import { blockSize } from './uncached-file.js';
 
 /** Bytes after which what is written so far is sent to the disk, which has nothing to do otherwise until the last has come. */
 const syncSize = 4 * 1024 * 1024;
@@ -17,18 +18,11 @@ const writesAtOnce = 2;
  * The bytes are copied into buffers that are used over and over and begin at a page of memory, as the disk wants it; those of
  * the source are freed. It costs a twentieth of what hashing them does.
  *
- * @param path may be yet to come: the first buffer is filled meanwhile
- * @param flags of `open`
- * @throws what the path, opening, writing or syncing a file throws
+ * @param opening the first buffer is filled meanwhile
+ * @throws what opening, writing or syncing the file throws
  */
-export async function writeInto(
-  path: string | Promise<string>,
-  flags: string,
-  offset: number,
-  source: ByteSource,
-): Promise<number> {
-  const opening = Promise.resolve(path).then((known) => UncachedFile.open(known, flags));
-  // Awaited when there is something to write; until then a failure must not count as unhandled.
+export async function writeInto(opening: Promise<UncachedFile>, offset: number, source: ByteSource): Promise<number> {
+  // Like all that is under way, awaited later; until then a failure must not count as unhandled.
   opening.catch(() => undefined);
   /** All buffers that were taken, and those that are not being written. */
   const buffers: Buffer[] = [];
