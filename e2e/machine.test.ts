@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { Engine } from './docker/engine.js';
 import { describeWith } from './harness/requirements.js';
-import { run } from './harness/run.js';
+import { must, run } from './harness/run.js';
 import { projectRoot } from './harness/wharfie.js';
 
 const units = join(projectRoot, 'deploy', 'systemd');
@@ -37,5 +38,24 @@ describeWith(['cloud-init'], 'the user data of a fresh machine', () => {
   it('starts the units that are there', () => {
     const enabled = /systemctl enable --now (.*)$/m.exec(readFileSync(userData, 'utf8'))?.[1]?.split(' ') ?? [];
     expect(enabled.map((name) => `${name}.service`).sort()).toEqual(readdirSync(units).sort());
+  });
+});
+
+describeWith(['docker'], 'a Docker engine of the tests', () => {
+  it('leaves nothing of its own on the machine', async () => {
+    const engine = await Engine.start();
+    const format = '{{index .Options "com.docker.network.bridge.name"}}';
+    const bridge = (await engine.must(['network', 'inspect', 'bridge', '--format', format])).trim();
+    const traces = async () => {
+      const [rules, links] = [await must('iptables-save', []), await must('ip', ['-oneline', 'link'])];
+      const groups = await must('find', ['/sys/fs/cgroup', '-maxdepth', '2', '-name', `${bridge}*`]);
+      return `${rules}${links}${groups}`.split('\n').filter((line) => line.includes(bridge));
+    };
+    try {
+      expect(await traces()).not.toEqual([]);
+    } finally {
+      await engine.stop();
+    }
+    expect(await traces()).toEqual([]);
   });
 });

@@ -3,7 +3,7 @@
 #
 #   engine.sh install      docker.io, iptables and the plugins compose and buildx from Debian; nothing is started
 #   engine.sh start DIR    starts it, waits until it answers, prints the DOCKER_HOST to use
-#   engine.sh stop DIR     stops that engine and unmounts what it left; DIR can be removed then
+#   engine.sh stop DIR     stops that engine and clears what it left on the machine; DIR can be removed then
 #
 # Needs root. DIR is short (a unix socket's path has 107 bytes at most). EXTRA_FLAGS go to dockerd.
 set -eu
@@ -107,6 +107,14 @@ stop)
     umount "$mounted" 2>/dev/null || umount -l "$mounted" 2>/dev/null || :
   done
   ip link del "$bridge" 2>/dev/null || :
+  # Its rules stay in the machine's firewall, too, and its containers' control groups.
+  for table in filter nat; do
+    iptables -t $table -S 2>/dev/null | grep -wF -- "$bridge" | sed 's/^-A/-D/' | while read -r rule; do
+      # shellcheck disable=SC2086
+      iptables -w -t $table $rule 2>/dev/null || :
+    done
+  done
+  find /sys/fs/cgroup -depth -type d \( -path "*/$bridge" -o -path "*/$bridge/*" \) -exec rmdir {} + 2>/dev/null || :
   ;;
 *) fail "$action is not one of install, start, stop" ;;
 esac
