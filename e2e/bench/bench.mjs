@@ -133,14 +133,9 @@ export async function bench(name, suites, options) {
   const wanted = suites
     .map((suite) => ({ ...suite, measures: suite.measures.filter(({ id }) => isWanted(id, options.only)) }))
     .filter(({ measures }) => measures.length > 0);
-  if (wanted.length === 0) {
-    const names = suites.flatMap(({ measures }) => measures.map(({ id }) => id));
-    refuse(`--only ${options.only.join(' --only ')}: no measure's name holds that; there are ${names.join(', ')}`);
-    return;
-  }
-  const lack = await lackOfRoom(wanted, options);
-  if (lack !== undefined) {
-    refuse(lack);
+  const reason = wanted.length === 0 ? noSuchMeasure(suites, options) : await lackOfRoom(wanted, options);
+  if (reason !== undefined) {
+    refuse(reason);
     return;
   }
   if (congestionControl() === 'bbr')
@@ -181,13 +176,19 @@ export async function bench(name, suites, options) {
   console.log(`\nResults and plots: ${options.out}/${name}*`);
 }
 
+/** What to ask for instead. @param {Suite[]} suites @param {{ only: string[] }} options */
+function noSuchMeasure(suites, { only }) {
+  const names = suites.flatMap(({ measures }) => measures.map(({ id }) => id));
+  return `--only ${only.join(' --only ')}: no measure's name holds that; there are ${names.join(', ')}`;
+}
+
 /** Bytes for what is small, on its way, or made by a measure that does not say. */
 const spareRoom = 4 * 1024 * mebibyte;
 
 /** What to do when the disk would be full before the end. @param {Suite[]} suites @param {{ size: number, rounds: number }} options */
 async function lackOfRoom(suites, { size, rounds }) {
   const kept = suites.map(({ sides, measures }) => {
-    const ofEach = measures.map(({ stores, rounds: own = rounds }) => stores?.(size, Math.min(own, rounds)) ?? 0);
+    const ofEach = measures.map((measure) => measure.stores?.(size, roundsOf(measure, rounds)) ?? 0);
     return sides.length * ofEach.reduce((sum, bytes) => sum + bytes, 0);
   });
   // What one suite leaves is removed before the next.
@@ -300,15 +301,21 @@ function timesOfNewFiles(folder) {
   return (made - begun) / (performance.now() - made);
 }
 
+/** How often a measure is taken on each side. @param {Measure} measure @param {number} usual */
+function roundsOf({ rounds }, usual) {
+  return Math.min(usual, rounds ?? usual);
+}
+
 /** @param {Running[]} sides @param {Measure} measure @param {number} usual @param {number} size @param {Load} load @returns {Promise<Result>} */
-async function takeOne(sides, { id, title, unit, better, wanted = {}, most, rounds, take }, usual, size, load) {
+async function takeOne(sides, measure, usual, size, load) {
+  const { id, title, unit, better, wanted = {}, most, take } = measure;
   /** @type {Record<string, number[]>} */
   const values = Object.fromEntries(sides.map(({ name }) => [name, []]));
   /** @type {Record<string, number>} */
   const memory = Object.fromEntries(sides.map(({ name }) => [name, 0]));
   /** @type {Record<string, number[]>} */
   const processor = Object.fromEntries(sides.map(({ name }) => [name, []]));
-  for (let round = 0; round < Math.min(usual, rounds ?? usual); round += 1) {
+  for (let round = 0; round < roundsOf(measure, usual); round += 1) {
     for (const side of sides) {
       // What the side before has left to the kernel to write is not this one's to wait for.
       spawnSync('sync');

@@ -124,11 +124,11 @@ export class Intake {
 
   async #read(): Promise<Uint8Array | undefined> {
     const kept = this.#kept.shift();
-    if (kept) return kept;
+    if (kept || this.ended) return kept;
     try {
-      if (this.#cutOff && !this.ended) throw this.#cutOff.reason;
-      const next = this.ended ? undefined : await this.#unlessCutOff(this.#iterator.next());
-      if (next && !next.done) return next.value;
+      if (this.#cutOff) throw this.#cutOff.reason;
+      const next = await this.#unlessCutOff(this.#iterator.next());
+      if (!next.done) return next.value;
     } catch (error) {
       this.failure = { error };
     }
