@@ -105,7 +105,8 @@ export async function work(settings: RegistrySettings, logger: Logger): Promise<
         server.emit('connection', socket);
         (socket as Socket).resume();
       });
-    } else if (message === 'metrics') void register.getMetricsAsJSON().then((metrics) => process.send?.(metrics));
+    } else if (message === 'metrics')
+      void register.getMetricsAsJSON().then((metrics) => process.send?.(metrics, ignore));
     else if (message === 'stop') stop();
   });
   process.once('disconnect', stop);

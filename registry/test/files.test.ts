@@ -61,6 +61,7 @@ describe('a registry that is offered to have a file sent', () => {
     ['what the client has', 'GET', { 'if-none-match': '*' }, 304],
     ['a part that is not there', 'GET', { range: 'bytes=200000-' }, 416],
     ['its head', 'HEAD', {}, 200],
+    ['the head of a part', 'HEAD', { range: 'bytes=10-19' }, 200],
   ])('answers %s itself', async (_, method, headers, status) => {
     const answer = await call(method, path, { headers: { ...offer, ...headers } });
     expect(answer.status).toBe(status);

@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { mediaTypes, repositoryAccess } from '@wharfie/shared';
+import { MemoryDriver } from '../src/storage/memory.js';
 import type { Client, Registry } from './harness.js';
 import {
   client,
@@ -44,6 +45,11 @@ function beginPut(rest: string, account?: string): Socket {
 }
 
 describe('a manifest', () => {
+  it('may have numbers of any kind where Go wants no whole ones', async () => {
+    const body = empty.replace('{', '{"x":[{"size":1},1.5],"y":[{"schemaVersion":2},{"a":2e3}],');
+    expect((await putManifest(call, 'a', 'numbers', body, mediaTypes.ociIndex)).status).toBe(201);
+  });
+
   it('comes back byte for byte, by tag and by digest, with its type', async () => {
     const body = (await imageManifest(call, 'a')).replace('{', '{ \n\t"custom": [1, {"x": null}],');
     const put = await putManifest(call, 'a', 'latest', body, `${mediaTypes.ociManifest}; charset=utf-8`);
@@ -339,6 +345,30 @@ describe('a manifest', () => {
       const body = await imageManifest(call, 'a');
       expect((await putManifest(call, 'a', 'after', body)).status).toBe(201);
     });
+  });
+
+  it('that the storage is slow to take counts until it has', async () => {
+    const storage = new MemoryDriver();
+    const slow = await startRegistry(storage);
+    onTestFinished(() => slow.close());
+    let resume: () => void = () => undefined;
+    const resumed = new Promise<void>((resolve) => (resume = resolve));
+    let waiting = 0;
+    storage.putAll = async (...call) => {
+      waiting += 1;
+      await resumed;
+      await MemoryDriver.prototype.putAll.apply(storage, call);
+    };
+    const body = empty.replace('{', `{"annotations":{"x":"${'x'.repeat(4_000_000)}"},`);
+    const put = (tag: string) => putManifest(client(slow, 'a'), 'a', tag, body, mediaTypes.ociIndex);
+    const taken = Array.from({ length: 8 }, (_, index) => put(`v${index}`));
+    await vi.waitFor(() => {
+      expect(waiting).toBe(8);
+    }, 10_000);
+    expect((await put('more')).status).toBe(503);
+    resume();
+    for (const { status } of await Promise.all(taken)) expect(status).toBe(201);
+    expect((await put('after')).status).toBe(201);
   });
 
   it('that is refused at once is so too where the client reads only when it has sent everything', async () => {

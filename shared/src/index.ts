@@ -35,6 +35,7 @@ export * from './settings.js';
 export * from './settings-error.js';
 export * from './stop-on-signals.js';
 export * from './swift-settings.js';
+export * from './sync-folder.js';
 export * from './threads.js';
 export * from './together.js';
 export * from './unknown-variables.js';

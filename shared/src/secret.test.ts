@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { deriveKey, loadSecret } from './secret.js';
 
@@ -28,6 +30,14 @@ describe('the secret', () => {
     const secrets = await Promise.all(Array.from({ length: 20 }, () => loadSecret(path)));
     expect(new Set(secrets.map((secret) => secret.toString('latin1'))).size).toBe(1);
     expect(await readdir(folder)).toEqual(['secret']);
+  });
+
+  it('leaves nothing behind when it cannot be made', async () => {
+    const program = `import { loadSecret } from '${new URL('../dist/secret.js', import.meta.url)}'; await loadSecret('${path}')`;
+    // No file may hold a byte, as on a full disk.
+    const limited = ['-c', 'ulimit -f 0; exec "$0" --input-type=module -e "$1"', process.execPath, program];
+    await expect(promisify(execFile)('sh', limited)).rejects.toThrow('cannot be read or made (EFBIG)');
+    expect(await readdir(folder)).toEqual([]);
   });
 
   it('differs from one data folder to the next', async () => {

@@ -3,6 +3,7 @@ import { link, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeFolder } from './make-folder.js';
 import { reasonOf } from './reason-of.js';
+import { syncFolder } from './sync-folder.js';
 import type { SettingSource } from './setting.js';
 import { SettingsError } from './settings-error.js';
 
@@ -34,15 +35,19 @@ export function deriveKey(secret: Buffer, purpose: string): Buffer {
 async function make(path: string): Promise<Buffer> {
   await makeFolder(dirname(path), 0o700);
   const temporary = `${path}.${randomUUID()}`;
-  const file = await open(temporary, 'wx', 0o600);
   try {
-    await file.writeFile(`${randomBytes(shortestSecret).toString('base64url')}\n`);
-    await file.sync();
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(`${randomBytes(shortestSecret).toString('base64url')}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await link(temporary, path).catch(ignore('EEXIST'));
   } finally {
-    await file.close();
+    await rm(temporary, { force: true });
   }
-  await link(temporary, path).catch(ignore('EEXIST'));
-  await rm(temporary);
+  await syncFolder(dirname(path));
   return checked(path, await readFile(path)) as Buffer;
 }
 

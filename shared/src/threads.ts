@@ -46,7 +46,7 @@ export class Threads<Work, Result> {
     }
   }
 
-  /** Ends when all work is done. */
+  /** Ends when all work is done, or has not been for half a minute. */
   close(): Promise<void> {
     return this.#pool.close();
   }

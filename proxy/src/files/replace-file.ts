@@ -12,6 +12,7 @@ import {
   type FileHandle,
 } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { syncFolder } from '@wharfie/shared';
 import { lock } from 'proper-lockfile';
 import { missing, withFile } from './file-problem.js';
 import { readOrdinaryFile } from './ordinary-file.js';
@@ -133,14 +134,5 @@ async function removeLeft(target: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const isLeft = name.startsWith(prefix) && /^[0-9a-f-]{36}$/.test(name.slice(prefix.length));
     if (isLeft) await rm(join(folder, name), { force: true });
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { Digest, DigestAlgorithm } from '@wharfie/shared';
+import { freeBuffer } from '@wharfie/shared';
 import { LRUCache } from 'lru-cache';
 import type { ByteSource } from '../storage/storage-driver.js';
 
@@ -42,8 +43,12 @@ export class RunningHash {
     }
   }
 
+  /** Counts bytes in, and frees them. */
   async consume(source: ByteSource): Promise<void> {
-    for await (const chunk of source) this.update(chunk);
+    for await (const chunk of source) {
+      this.update(chunk);
+      freeBuffer(chunk);
+    }
   }
 }
 

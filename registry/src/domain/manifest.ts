@@ -203,6 +203,8 @@ function refuseAmbiguity(json: string): void {
     const isName = token.endsWith(':');
     const opens = token === '{' || token === '[';
     if ((isName || opens) && (parts += 1) > maxParts) throw invalid(`the manifest has more than ${maxParts} parts`);
+    // A name is not that of what stands in a list.
+    if (opens || token === '}' || token === ']') name = '';
     if (opens) {
       if (open.push(new Set()) > maxNesting)
         throw invalid(`the manifest is nested more than ${maxNesting} levels deep`);

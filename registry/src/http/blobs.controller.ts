@@ -47,15 +47,17 @@ export class BlobsController {
       answer(reply, 304, headers);
       return;
     }
+    const isGet = request.method === 'GET';
     const ifRange = request.headers['if-range'];
-    const asked = ifRange === undefined || ifRange === etag ? request.headers.range : undefined;
+    // No other method has ranges (RFC 9110, section 14.2).
+    const asked = isGet && (ifRange === undefined || ifRange === etag) ? request.headers.range : undefined;
     const ranges = parseRange(asked, blob.size);
     if (ranges?.length === 0) {
       throw new OciError('RANGE_INVALID', `the blob has ${blob.size} bytes`, undefined, {
         'Content-Range': `bytes */${blob.size}`,
       });
     }
-    const address = request.method === 'GET' ? await this.blobs.address(blob, signal) : undefined;
+    const address = isGet ? await this.blobs.address(blob, signal) : undefined;
     if (address !== undefined) {
       // It ends soon, so nobody may keep it. A client follows with the ranges that it asked for.
       const elsewhere = { Location: address, 'Docker-Content-Digest': digest, 'Cache-Control': 'no-store' };
@@ -67,7 +69,7 @@ export class BlobsController {
     );
     const status = ranges ? 206 : 200;
     const isOnePart = (ranges?.length ?? 1) === 1;
-    const isOffered = request.method === 'GET' && request.headers[fileHeader] !== undefined;
+    const isOffered = isGet && request.headers[fileHeader] !== undefined;
     const file = isOffered && isOnePart ? await this.blobs.file(blob, signal) : undefined;
     if (file) {
       const handed = this.files.sign({ ...file, ...(ranges?.[0] ?? { start: 0, length: file.size }) }, id);
@@ -75,7 +77,7 @@ export class BlobsController {
       return;
     }
     // Opened first: a failure can still be told while no byte has been sent.
-    const source = request.method === 'HEAD' ? undefined : await body.open();
+    const source = isGet ? await body.open() : undefined;
     reply.hijack();
     response.strictContentLength = true;
     response.writeHead(status, { ...headers, ...body.headers, 'Content-Length': body.length });

@@ -6,7 +6,7 @@ import { answer } from './answer.js';
 import { isKnown } from './conditional.js';
 import type { Exchange } from './exchange.js';
 import { CurrentExchange } from './exchange.js';
-import { readBody } from './raw-body.js';
+import { withBody } from './raw-body.js';
 
 /** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests */
 @Controller('manifest')
@@ -31,8 +31,9 @@ export class ManifestsController {
     const { repository, reference } = route;
     // Tags beside a manifest that is named by a tag would be several names for one: only a digest may have them.
     const tags = reference.digest === undefined ? [] : [...new Set(route.tags)];
-    const content = await readBody(request, maxManifestSize, identity.subject);
-    const stored = await this.manifests.put(repository, reference, tags, content, contentType, signal);
+    const stored = await withBody(request, maxManifestSize, identity.subject, (content) =>
+      this.manifests.put(repository, reference, tags, content, contentType, signal),
+    );
     answer(reply, 201, {
       Location: `/v2/${repository}/manifests/${stored.digest}`,
       'Docker-Content-Digest': stored.digest,

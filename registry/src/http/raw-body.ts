@@ -1,18 +1,23 @@
 import type { IncomingMessage } from 'node:http';
 import { OciError, freeBuffer } from '@wharfie/shared';
 
-/** All bodies that are being read together, in bytes, and those of one account: their ends may be long in coming. */
+/** All bodies that are in memory together, in bytes, and those of one account: clients and the storage may be slow. */
 const mostOfAll = 128 * 1024 * 1024;
 const mostOfOne = mostOfAll / 4;
 let ofAll = 0;
 const ofEach = new Map<string, number>();
 
 /**
- * The bytes of a body of at most `limit`, as they came.
+ * Hands over the bytes of a body of at most `limit`, as they came, and counts them until `use` is done with them.
  * @param account whose body it is
- * @throws OciError MANIFEST_TOO_LARGE without reading on, UNAVAILABLE when too many others are being read
+ * @throws OciError MANIFEST_TOO_LARGE without reading on, UNAVAILABLE when too many others are there; and what `use` throws
  */
-export async function readBody(request: IncomingMessage, limit: number, account: string): Promise<Buffer> {
+export async function withBody<Result>(
+  request: IncomingMessage,
+  limit: number,
+  account: string,
+  use: (body: Buffer) => Promise<Result>,
+): Promise<Result> {
   const most = Number(request.headers['content-length'] ?? limit);
   if (most > limit) throw tooLarge(limit);
   let size = 0;
@@ -25,7 +30,7 @@ export async function readBody(request: IncomingMessage, limit: number, account:
       size += chunk.copy(body, size);
       freeBuffer(chunk);
     }
-    return size === most ? body : Buffer.from(body.subarray(0, size));
+    return await use(size === most ? body : Buffer.from(body.subarray(0, size)));
   } finally {
     release(account, size);
   }

@@ -342,6 +342,12 @@ describe('filesystem', () => {
     expect(await readdir(join(root, 'wharfie', 'tmp'))).not.toContain('left');
   });
 
+  it('has nothing to purge where nothing was ever pushed', async () => {
+    const driver = await FilesystemDriver.open(join(root, 'bare'));
+    await rm(join(root, 'bare', 'wharfie'), { recursive: true });
+    expect(await driver.purge(new Date(), signal)).toBe(0);
+  });
+
   it('purges the others when it cannot purge one', async () => {
     const driver = await FilesystemDriver.open(root);
     const temporary = join(root, 'wharfie', 'tmp');

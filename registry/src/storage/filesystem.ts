@@ -272,7 +272,11 @@ export class FilesystemDriver implements StorageDriver {
   async purge(before: Date, signal: AbortSignal): Promise<number> {
     const folders = [this.#uploads, this.#temporary];
     const paths = await Promise.all(
-      folders.map(async (folder) => (await readdir(folder)).map((name) => join(folder, name))),
+      // Missing where the file system was read-only from the start.
+      folders.map(async (folder) => {
+        const names = await readdir(folder).catch(ifMissing(() => [] as string[]));
+        return names.map((name) => join(folder, name));
+      }),
     );
     const purge = async (path: string): Promise<boolean> => {
       if ((await lastTouched(path)) >= before.getTime()) return false;

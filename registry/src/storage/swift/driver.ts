@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { freeBuffer } from '@wharfie/shared';
 import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver } from '../storage-driver.js';
 import { PathNotFound } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
@@ -103,7 +104,8 @@ export class SwiftDriver implements StorageDriver {
           await putSmall(this.client, name, first, signal);
         } else if (await this.#uploads.isThere(name, length, signal, true)) {
           // To replace it would leave its segments behind.
-          for await (const _ of intake.portion(Infinity)); // Its digest is checked all the same.
+          // Its digest is checked all the same.
+          for await (const chunk of intake.portion(Infinity)) freeBuffer(chunk);
           check();
         } else await putStream(this.client, name, { head: first, intake, most: Infinity }, check, signal);
       } finally {
