@@ -7,7 +7,8 @@ import { text } from 'node:stream/consumers';
 const [variable = ''] = process.argv.slice(2);
 const port = (process.env[variable] ?? '').split(':').at(-1);
 try {
-  const [answer] = await once(get({ port, path: '/healthz', signal: AbortSignal.timeout(4000) }), 'response');
+  const request = get({ port, path: '/healthz', signal: AbortSignal.timeout(4000) });
+  const [answer] = /** @type {[import('node:http').IncomingMessage]} */ (await once(request, 'response'));
   process.stdout.write(await text(answer));
   process.exitCode = answer.statusCode === 200 ? 0 : 1;
 } catch (error) {

@@ -33,7 +33,7 @@ describe('the secret', () => {
   });
 
   it('leaves nothing behind when it cannot be made', async () => {
-    const program = `import { loadSecret } from '${new URL('../dist/secret.js', import.meta.url)}'; await loadSecret('${path}')`;
+    const program = `import { loadSecret } from '${new URL('../dist/secret.js', import.meta.url).href}'; await loadSecret('${path}')`;
     // No file may hold a byte, as on a full disk.
     const limited = ['-c', 'ulimit -f 0; exec "$0" --input-type=module -e "$1"', process.execPath, program];
     await expect(promisify(execFile)('sh', limited)).rejects.toThrow('cannot be read or made (EFBIG)');

@@ -20,6 +20,7 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true }));
 
 describeDriver('filesystem', () => FilesystemDriver.open(root));
+describeDriver('filesystem on a server', () => FilesystemDriver.open(root, false));
 
 describe('filesystem', () => {
   it('leaves no temporary file behind, also after failures', async () => {
@@ -399,6 +400,13 @@ describe('filesystem', () => {
     const atOnce = (path: string) => Promise.race([driver.get(path, signal).then(String), immediate('later')]);
     expect([await atOnce('put/link'), await atOnce('committed/link')]).toEqual(['put', 'committed']);
     expect(await atOnce('linked/data')).toBe('later');
+  });
+
+  it('never has the event loop wait for a file system that may be on a server', async () => {
+    const driver = await FilesystemDriver.open(root, false);
+    await driver.put('remote/link', Buffer.from('x'), signal);
+    for (let time = 0; time < 2; time += 1)
+      expect(await Promise.race([driver.get('remote/link', signal), immediate('later')])).toBe('later');
   });
 
   it('remembers a small object only when a change of it would show in its time stamps', async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync } from 'node:fs';
-import { access, open, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { constants, createReadStream, readFileSync, statSync, type BigIntStats } from 'node:fs';
+import { access, open, readFile, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { NoThread, Threads, makeFolder } from '@wharfie/shared';
@@ -35,6 +35,14 @@ const smallSize = 256;
 const smallFiles = 4_000;
 /** How long a file or directory must be unchanged to be remembered: longer than the steps of any file system's clock. */
 const restMilliseconds = 1000;
+
+/**
+ * Types of file systems on a disk of this machine (statfs(2)): ext4, XFS, Btrfs, tmpfs, ZFS, overlayfs, F2FS, bcachefs. Any
+ * other may have to ask a server that does not answer, which the event loop must not wait for.
+ */
+const localTypes = new Set<number>([
+  0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x2fc12fc1, 0x794c7630, 0xf2f52010, 0xca451a4e,
+]);
 
 /** A file's content, and how to see that it is still the same. */
 interface KnownFile {
@@ -81,21 +89,24 @@ export class FilesystemDriver implements StorageDriver {
     idleTimeout,
   });
 
-  private constructor(root: string) {
+  private constructor(
+    root: string,
+    private readonly isLocal: boolean,
+  ) {
     this.#root = root;
     this.#temporary = join(root, 'wharfie', 'tmp');
     this.#uploads = join(root, 'wharfie', 'uploads');
   }
 
-  /** Makes the root when it is missing and can be made. @throws what the file system says, also of folders that another user has filled */
-  static async open(root: string): Promise<FilesystemDriver> {
-    const driver = new FilesystemDriver(root);
-    for (const folder of [driver.#temporary, driver.#uploads]) {
-      await makeFolder(folder).catch((error: unknown) => {
-        // Then nothing is pushed either: a file system that is read-only can still be pulled from.
-        if (!hasCode(error, 'EROFS')) throw error;
-      });
-    }
+  /**
+   * Makes the root when it is missing and can be made.
+   * @param isLocal whether all of it is on this machine, and so need not be asked for over a network
+   * @throws what the file system says, also of folders that another user has filled
+   */
+  static async open(root: string, isLocal?: boolean): Promise<FilesystemDriver> {
+    await makeFolder(root).catch(unlessReadOnly);
+    const driver = new FilesystemDriver(root, isLocal ?? (await isOnThisMachine(root)));
+    for (const folder of [driver.#temporary, driver.#uploads]) await makeFolder(folder).catch(unlessReadOnly);
     const filled = ['blobs', 'repositories'].map((name) => join(root, 'docker', 'registry', 'v2', name));
     for (const folder of [driver.#temporary, driver.#uploads, ...filled]) {
       await access(folder, constants.W_OK).catch((error: unknown) => {
@@ -109,7 +120,7 @@ export class FilesystemDriver implements StorageDriver {
     return guarded(path, async () => {
       signal.throwIfAborted();
       const file = this.#file(path);
-      const known = this.#small.get(file);
+      const known = this.isLocal ? this.#small.get(file) : undefined;
       const now = (known && readNow(file, known)) ?? (await readInThread(file, signal));
       if (now !== known && now.content.length <= smallSize && atRest(now.changed)) this.#small.set(file, now);
       return now.content;
@@ -361,7 +372,9 @@ export class FilesystemDriver implements StorageDriver {
 
   /** The sorted names of a directory, remembered until it changes: its other time is set back by `rsync -a` and `tar`. */
   async #names(folder: string): Promise<string[]> {
-    const info = await stat(folder, { bigint: true }).catch(ifMissing(() => undefined));
+    const info = await (this.isLocal ? stat(folder, { bigint: true }) : openedStat(folder)).catch(
+      ifMissing(() => undefined),
+    );
     if (!info?.isDirectory()) return [];
     const known = this.#listings.get(folder);
     if (known?.changed === info.ctimeNs) return known.names;
@@ -372,18 +385,22 @@ export class FilesystemDriver implements StorageDriver {
 }
 
 /**
- * A small file as it is now, and the same object when it is still what is known; undefined when it is not small. Opened, as
- * NFS may answer a bare `stat` from what it knew up to a minute ago: two microseconds more elsewhere. On the event loop, as
- * what was just read or written is in the kernel's memory: each call in a thread would cost ten times that.
+ * A small file as it is now, and the same object when it is still what is known; undefined when it is not small. On the event
+ * loop, as what was just read or written is in the kernel's memory: each call in a thread would cost ten times that.
  */
 function readNow(file: string, known: KnownFile): KnownFile | undefined {
-  const fd = openSync(file, 'r');
+  const { ctimeNs: changed, ino: inode, size } = statSync(file, { bigint: true });
+  if (changed === known.changed && inode === known.inode) return known;
+  return size > smallSize ? undefined : { changed, inode, content: readFileSync(file) };
+}
+
+/** Opened, as NFS may answer a bare `stat` from what it knew up to a minute ago. */
+async function openedStat(path: string): Promise<BigIntStats> {
+  const handle = await open(path, 'r');
   try {
-    const { ctimeNs: changed, ino: inode, size } = fstatSync(fd, { bigint: true });
-    if (changed === known.changed && inode === known.inode) return known;
-    return size > smallSize ? undefined : { changed, inode, content: readFileSync(fd) };
+    return await handle.stat({ bigint: true });
   } finally {
-    closeSync(fd);
+    await handle.close();
   }
 }
 
@@ -421,6 +438,15 @@ function writeAll(opening: Promise<UncachedFile>, offset: number, intake: Intake
     intake.cutOff(error);
   });
   return writeInto(opening, offset, intake.portion(Infinity));
+}
+
+async function isOnThisMachine(path: string): Promise<boolean> {
+  return localTypes.has((await statfs(path).catch(() => undefined))?.type ?? 0);
+}
+
+/** Then nothing is pushed either: a file system that is read-only can still be pulled from. */
+function unlessReadOnly(error: unknown): void {
+  if (!hasCode(error, 'EROFS')) throw error;
 }
 
 /** When anything of a file or tree was last written, in milliseconds; a tree that vanishes meanwhile counts as new. */
