@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { SettingsError } from '@wharfie/shared';
 import type { RegistrySettings } from './settings.js';
 import { createDriver } from './storage/create-driver.js';
-import { hasCode } from './storage/filesystem-changes.js';
+import { hasCode } from './storage/filesystem/disk.js';
 import { probeOf } from './storage/probe.js';
 
 const patience = 15_000;

@@ -5,7 +5,7 @@ import { isAbsolute, join } from 'node:path';
 import { HandedFiles } from '@wharfie/shared';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blobPath } from '../src/domain/layout.js';
-import { FilesystemDriver } from '../src/storage/filesystem.js';
+import { FilesystemDriver } from '../src/storage/filesystem/driver.js';
 import type { Client, Registry } from './harness.js';
 import { client, pushBlob, secret, startRegistry } from './harness.js';
 

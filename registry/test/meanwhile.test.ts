@@ -15,7 +15,7 @@ import {
   tagPath,
   tagsPath,
 } from '../src/domain/layout.js';
-import { FilesystemDriver } from '../src/storage/filesystem.js';
+import { FilesystemDriver } from '../src/storage/filesystem/driver.js';
 import { MemoryDriver } from '../src/storage/memory.js';
 import { StorageUnavailable } from '../src/storage/storage-driver.js';
 import { client, errorCode, imageManifest, pushBlob, putManifest, sha256, sha512, startRegistry } from './harness.js';

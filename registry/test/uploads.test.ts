@@ -9,7 +9,7 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { everything, repositoryAccess } from '@wharfie/shared';
-import { FilesystemDriver } from '../src/storage/filesystem.js';
+import { FilesystemDriver } from '../src/storage/filesystem/driver.js';
 import { MemoryDriver } from '../src/storage/memory.js';
 import { StorageUnavailable, type Part, type StorageDriver } from '../src/storage/storage-driver.js';
 import { pieces } from '../src/storage/testing/driver-contract.js';

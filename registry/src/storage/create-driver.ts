@@ -1,6 +1,6 @@
 import { SettingsError } from '@wharfie/shared';
 import type { RegistrySettings } from '../settings.js';
-import { FilesystemDriver } from './filesystem.js';
+import { FilesystemDriver } from './filesystem/driver.js';
 import { MemoryDriver } from './memory.js';
 import type { StorageDriver } from './storage-driver.js';
 

@@ -1,14 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { constants, createReadStream, readFileSync, statSync, type BigIntStats } from 'node:fs';
-import { access, open, readFile, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { constants, createReadStream } from 'node:fs';
+import { access, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { NoThread, Threads, makeFolder } from '@wharfie/shared';
-import { LRUCache } from 'lru-cache';
-import type { Tasks } from './filesystem-changes.js';
-import { attempts, hasCode, otherOffset, stateName, stateOf } from './filesystem-changes.js';
-import { Intake } from './intake.js';
-import { purgeEach } from './purge-each.js';
+import { Threads, makeFolder } from '@wharfie/shared';
+import { Intake } from '../intake.js';
+import { purgeEach } from '../purge-each.js';
 import type {
   ByteSource,
   ObjectInfo,
@@ -17,8 +14,13 @@ import type {
   StorageDriver,
   StoredFile,
   UploadDigests,
-} from './storage-driver.js';
-import { InvalidOffset, PathNotFound, StorageFull, StorageUnavailable, checkPath } from './storage-driver.js';
+} from '../storage-driver.js';
+import { InvalidOffset, PathNotFound, StorageUnavailable, checkPath } from '../storage-driver.js';
+import type { Tasks } from './changes.js';
+import { attempts, otherOffset, stateName, stateOf } from './claim.js';
+import { hasCode } from './disk.js';
+import { guarded, ifMissing, storing } from './failures.js';
+import { Remembered, isOnThisMachine } from './remembered.js';
 import { UncachedFile } from './uncached-file.js';
 import { writeInto } from './write-file.js';
 
@@ -28,30 +30,6 @@ const shortSize = 64 * 1024;
 /** Tasks that the thread has begun at most, as they wait for the disk; and how long it stays idle, in milliseconds. */
 const tasksAtOnce = 64;
 const idleTimeout = 600_000;
-/** Names of listed directories that are remembered, over all directories. */
-const rememberedNames = 400_000;
-/** Files of at most so many bytes are remembered, and how many of them: a megabyte or two. */
-const smallSize = 256;
-const smallFiles = 4_000;
-/** How long a file or directory must be unchanged to be remembered: longer than the steps of any file system's clock. */
-const restMilliseconds = 1000;
-
-/**
- * Types of file systems on a disk of this machine (statfs(2)): ext4, XFS, Btrfs, tmpfs, ZFS, overlayfs, F2FS, bcachefs. Any
- * other may have to ask a server that does not answer, which the event loop must not wait for.
- */
-const localTypes = new Set<number>([
-  0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x2fc12fc1, 0x794c7630, 0xf2f52010, 0xca451a4e,
-]);
-
-/** A file's content, and how to see that it is still the same. */
-interface KnownFile {
-  changed: bigint;
-  inode: bigint;
-  content: Buffer;
-}
-/** What stands for a file that was written and has not been read since: no file is so old. */
-const unread: KnownFile = { changed: 0n, inode: 0n, content: Buffer.alloc(0) };
 
 type Work<Task extends keyof Tasks> = Parameters<Tasks[Task]>[0];
 interface Order {
@@ -76,24 +54,17 @@ export class FilesystemDriver implements StorageDriver {
   readonly #root: string;
   readonly #temporary: string;
   readonly #uploads: string;
-  readonly #listings = new LRUCache<string, { changed: bigint; names: string[] }>({
-    maxSize: rememberedNames,
-    sizeCalculation: ({ names }) => names.length + 1,
-  });
-  /** Links, mostly. Objects are replaced by a rename, so that other content is another file, or one that changed later. */
-  readonly #small = new LRUCache<string, KnownFile>({ max: smallFiles });
+  readonly #remembered: Remembered;
   readonly #changes = new Threads<Order, unknown>({
-    module: new URL('./filesystem-changes.js', import.meta.url),
+    module: new URL('./changes.js', import.meta.url),
     most: 1,
     tasksAtOnce,
     idleTimeout,
   });
 
-  private constructor(
-    root: string,
-    private readonly isLocal: boolean,
-  ) {
+  private constructor(root: string, isLocal: boolean) {
     this.#root = root;
+    this.#remembered = new Remembered(isLocal);
     this.#temporary = join(root, 'wharfie', 'tmp');
     this.#uploads = join(root, 'wharfie', 'uploads');
   }
@@ -119,11 +90,7 @@ export class FilesystemDriver implements StorageDriver {
   get(path: string, signal: AbortSignal): Promise<Buffer> {
     return guarded(path, async () => {
       signal.throwIfAborted();
-      const file = this.#file(path);
-      const known = this.isLocal ? this.#small.get(file) : undefined;
-      const now = (known && readNow(file, known)) ?? (await readInThread(file, signal));
-      if (now !== known && now.content.length <= smallSize && atRest(now.changed)) this.#small.set(file, now);
-      return now.content;
+      return this.#remembered.read(this.#file(path), signal);
     });
   }
 
@@ -181,7 +148,7 @@ export class FilesystemDriver implements StorageDriver {
   list(directory: string, after: string, limit: number, signal: AbortSignal): Promise<string[]> {
     return guarded(directory, async () => {
       signal.throwIfAborted();
-      const names = await this.#names(this.#file(directory));
+      const names = await this.#remembered.names(this.#file(directory));
       const start = firstAfter(names, after);
       return names.slice(start, start + limit);
     });
@@ -341,7 +308,7 @@ export class FilesystemDriver implements StorageDriver {
 
   /** Has small objects that were just written read without a thread. */
   #expect(objects: readonly SmallObject[]): void {
-    for (const { path, content } of objects) if (content.length <= smallSize) this.#small.set(this.#file(path), unread);
+    for (const { path, content } of objects) this.#remembered.expect(this.#file(path), content);
   }
 
   #placed(objects: readonly SmallObject[]): { target: string; content: Uint8Array }[] {
@@ -369,44 +336,6 @@ export class FilesystemDriver implements StorageDriver {
     }
     throw new PathNotFound(upload);
   }
-
-  /** The sorted names of a directory, remembered until it changes: its other time is set back by `rsync -a` and `tar`. */
-  async #names(folder: string): Promise<string[]> {
-    const info = await (this.isLocal ? stat(folder, { bigint: true }) : openedStat(folder)).catch(
-      ifMissing(() => undefined),
-    );
-    if (!info?.isDirectory()) return [];
-    const known = this.#listings.get(folder);
-    if (known?.changed === info.ctimeNs) return known.names;
-    const names = (await readdir(folder).catch(ifMissing(() => [] as string[]))).sort();
-    if (atRest(info.ctimeNs)) this.#listings.set(folder, { changed: info.ctimeNs, names });
-    return names;
-  }
-}
-
-/**
- * A small file as it is now, and the same object when it is still what is known; undefined when it is not small. On the event
- * loop, as what was just read or written is in the kernel's memory: each call in a thread would cost ten times that.
- */
-function readNow(file: string, known: KnownFile): KnownFile | undefined {
-  const { ctimeNs: changed, ino: inode, size } = statSync(file, { bigint: true });
-  if (changed === known.changed && inode === known.inode) return known;
-  return size > smallSize ? undefined : { changed, inode, content: readFileSync(file) };
-}
-
-/** Opened, as NFS may answer a bare `stat` from what it knew up to a minute ago. */
-async function openedStat(path: string): Promise<BigIntStats> {
-  const handle = await open(path, 'r');
-  try {
-    return await handle.stat({ bigint: true });
-  } finally {
-    await handle.close();
-  }
-}
-
-async function readInThread(file: string, signal: AbortSignal): Promise<KnownFile> {
-  const { ctimeNs: changed, ino: inode } = await stat(file, { bigint: true });
-  return { changed, inode, content: await readFile(file, { signal }) };
 }
 
 async function openFile(file: string, part: Part | undefined, signal: AbortSignal): Promise<Readable> {
@@ -440,10 +369,6 @@ function writeAll(opening: Promise<UncachedFile>, offset: number, intake: Intake
   return writeInto(opening, offset, intake.portion(Infinity));
 }
 
-async function isOnThisMachine(path: string): Promise<boolean> {
-  return localTypes.has((await statfs(path).catch(() => undefined))?.type ?? 0);
-}
-
 /** Then nothing is pushed either: a file system that is read-only can still be pulled from. */
 function unlessReadOnly(error: unknown): void {
   if (!hasCode(error, 'EROFS')) throw error;
@@ -459,10 +384,6 @@ async function lastTouched(path: string): Promise<number> {
   return Math.max(info.mtimeMs, ...times);
 }
 
-function atRest(changed: bigint): boolean {
-  return Date.now() - Number(changed / 1_000_000n) > restMilliseconds;
-}
-
 /** Index of the first name after `last` in a sorted list. */
 function firstAfter(names: readonly string[], last: string): number {
   let [low, high] = [0, names.length];
@@ -472,43 +393,4 @@ function firstAfter(names: readonly string[], last: string): number {
     else low = middle + 1;
   }
   return low;
-}
-
-/** A missing file is an answer, not a failure. */
-function ifMissing<T>(answer: () => T): (error: unknown) => T {
-  return (error) => {
-    if (!hasCode(error, 'ENOENT', 'ENOTDIR')) throw error;
-    return answer();
-  };
-}
-
-/** What a file system may say that is neither about what is asked for nor about room. */
-const failures = [
-  ...['EACCES', 'EPERM', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE', 'ENOMEM', 'EUCLEAN', 'ENOTCONN', 'ETIMEDOUT'],
-  ...['EXDEV', 'ELOOP', 'ENAMETOOLONG', 'ENOTEMPTY', 'EEXIST', 'EFBIG'],
-];
-
-/** Runs a file operation and speaks of its failure in the driver's words. */
-async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) throw new PathNotFound(path);
-    if (hasCode(error, 'ENOSPC', 'EDQUOT')) throw new StorageFull('the storage has no room left', { cause: error });
-    if (error instanceof NoThread || hasCode(error, ...failures)) throw failed(error);
-    throw error;
-  }
-}
-
-/** The same for what makes the folders that it needs: what is missing or in the way there is no answer, but a failure. */
-function storing<T>(action: () => Promise<T>): Promise<T> {
-  return guarded('', () =>
-    action().catch((error: unknown) => {
-      throw hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR') ? failed(error) : error;
-    }),
-  );
-}
-
-function failed(error: unknown): StorageUnavailable {
-  return new StorageUnavailable(`the storage failed: ${(error as Error).message}`, { cause: error });
 }

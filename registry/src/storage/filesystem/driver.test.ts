@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { FilesystemDriver } from './filesystem.js';
-import { InvalidOffset, PathNotFound, StorageUnavailable } from './storage-driver.js';
-import { describeDriver, holdingTheirPaths, pieces } from './testing/driver-contract.js';
+import { FilesystemDriver } from './driver.js';
+import { InvalidOffset, PathNotFound, StorageUnavailable } from '../storage-driver.js';
+import { describeDriver, holdingTheirPaths, pieces } from '../testing/driver-contract.js';
 
 const signal = new AbortController().signal;
 const unending = () => pieces('x'.repeat(100_000), () => new Promise(() => undefined));

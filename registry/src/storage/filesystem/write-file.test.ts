@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { giveBack, takeBuffer } from '@wharfie/shared';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { describeWith } from '../../../e2e/harness/requirements.js';
-import { pieces } from './testing/driver-contract.js';
+import { describeWith } from '../../../../e2e/harness/requirements.js';
+import { pieces } from '../testing/driver-contract.js';
 import { UncachedFile } from './uncached-file.js';
 import { writeInto } from './write-file.js';
 

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { hasCode } from './filesystem-changes.js';
+import { hasCode } from './disk.js';
 
 /** What is written past the cache begins and ends at multiples of it, in the file and in memory. */
 export const blockSize = 4096;

@@ -1,5 +1,5 @@
 import { freeBuffer, giveBack, takeBuffer } from '@wharfie/shared';
-import type { ByteSource } from './storage-driver.js';
+import type { ByteSource } from '../storage-driver.js';
 import type { UncachedFile } from './uncached-file.js';
 import { blockSize } from './uncached-file.js';
 
