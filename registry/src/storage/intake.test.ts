@@ -37,6 +37,17 @@ describe('Intake', () => {
     expect(intake.ended).toBe(true);
   });
 
+  it('is taken in short portions while many others wait for slow clients', async () => {
+    const content = randomBytes(200_000);
+    const slow = () => pieces(content, () => new Promise(() => undefined));
+    const others = Array.from({ length: 64 }, () => new Intake(slow(), never));
+    const waiting = others.map((intake) => intake.gather(2 ** 20));
+    expect(await new Intake(slow(), never).gather(2 ** 20)).toHaveLength(64 * 1024);
+    for (const intake of others) intake.cutOff(new Error('enough'));
+    for (const gathered of await Promise.all(waiting)) expect(gathered).toHaveLength(200_000);
+    expect(await new Intake(pieces(content), never).gather(2 ** 20)).toHaveLength(200_000);
+  });
+
   it('is taken in large pieces, however small those are that come', async () => {
     const intake = new Intake(pieces('ab', 'c', 'd', 'ef', 'g', 'hi', 'j'), never);
     const taken: string[] = [];

@@ -5,6 +5,26 @@ import type { ByteSource } from './storage-driver.js';
 const patience = 1000;
 const late = Symbol('late');
 
+/** How many portions are gathered to their full size at once: those of clients that are slow would take any memory. */
+const mostGathered = 64;
+/** Bytes of a portion beyond these. */
+const leastGathered = 64 * 1024;
+let gathering = 0;
+
+/** Has a source taken, and lets it go afterwards. @param signal ends the source with a failure */
+export async function taking<T>(
+  source: ByteSource,
+  signal: AbortSignal,
+  action: (intake: Intake) => Promise<T>,
+): Promise<T> {
+  const intake = new Intake(source, signal);
+  try {
+    return await action(intake);
+  } finally {
+    intake.close();
+  }
+}
+
 /** A source that is taken in portions. When it fails, what came before stays usable: the failure is kept beside it. */
 export class Intake {
   readonly #iterator: AsyncIterator<Uint8Array>;
@@ -30,14 +50,24 @@ export class Intake {
 
   /** All that comes, when it is at most so many bytes; else undefined, and nothing is taken. */
   async whole(atMost: number): Promise<Buffer | undefined> {
-    const head = await this.gather(atMost + 1);
+    const head = await this.#gather(atMost + 1);
     if (head.length <= atMost) return head;
     this.#kept.unshift(head);
     return undefined;
   }
 
-  /** The next bytes, as many as asked for unless the source ends before. */
+  /** The next bytes, as many as asked for unless the source ends before, or many others are being gathered. */
   async gather(atMost: number): Promise<Buffer> {
+    const most = gathering < mostGathered ? atMost : Math.min(atMost, leastGathered);
+    gathering += 1;
+    try {
+      return await this.#gather(most);
+    } finally {
+      gathering -= 1;
+    }
+  }
+
+  async #gather(atMost: number): Promise<Buffer> {
     // In one piece: a client may send them one by one, and a Buffer for each would take a hundred times the memory.
     let [gathered, size] = [Buffer.alloc(0), 0];
     for await (const chunk of this.portion(atMost)) {
@@ -82,6 +112,11 @@ export class Intake {
         giveBack(piece);
       }
     }
+  }
+
+  /** @throws what the source failed with */
+  check(): void {
+    if (this.failure) throw this.failure.error;
   }
 
   /** Ends the source with a failure, whatever it is waiting for. */

@@ -4,7 +4,8 @@ import { access, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { Threads, makeFolder } from '@wharfie/shared';
-import { Intake } from '../intake.js';
+import type { Intake } from '../intake.js';
+import { taking } from '../intake.js';
 import { purgeEach } from '../purge-each.js';
 import type {
   ByteSource,
@@ -134,7 +135,7 @@ export class FilesystemDriver implements StorageDriver {
       signal.throwIfAborted();
       await taking(source, signal, async (intake) => {
         const approved = (): void => {
-          if (intake.failure) throw intake.failure.error;
+          intake.check();
           approve();
         };
         const content = await intake.whole(shortSize);
@@ -195,11 +196,11 @@ export class FilesystemDriver implements StorageDriver {
       return taking(source, signal, async (intake) => {
         const content = await intake.whole(shortSize);
         // Nothing came: another writer keeps the upload.
-        if (content?.length === 0 && intake.failure) throw intake.failure.error;
+        if (content?.length === 0) intake.check();
         const size = content
           ? await this.#change('append', { ...at, content, after: digests?.after(offset + content.length) })
           : await this.#appendLong(at, intake, digests);
-        if (intake.failure) throw intake.failure.error;
+        intake.check();
         return size;
       });
     });
@@ -349,16 +350,6 @@ async function openFile(file: string, part: Part | undefined, signal: AbortSigna
   if (!info.isFile()) throw new PathNotFound(file);
   if (length > 0) throw new StorageUnavailable(`${file} has ${info.size} bytes where ${start + length} should be`);
   return Readable.from([]);
-}
-
-/** Has a source taken, and lets it go afterwards. */
-async function taking<T>(source: ByteSource, signal: AbortSignal, action: (intake: Intake) => Promise<T>): Promise<T> {
-  const intake = new Intake(source, signal);
-  try {
-    return await action(intake);
-  } finally {
-    intake.close();
-  }
 }
 
 /** Writes all that comes into a file. When that cannot be opened, nobody waits for a client that is slow to send it. */

@@ -4,7 +4,7 @@ import { freeBuffer } from '@wharfie/shared';
 import type { ByteSource, ObjectInfo, Part, SmallObject, StorageDriver } from '../storage-driver.js';
 import { PathNotFound } from '../storage-driver.js';
 import type { SwiftClient } from './client.js';
-import { Intake } from '../intake.js';
+import { taking } from '../intake.js';
 import { dynamicSegments, openObject, staticSegments } from './large-object.js';
 import { listNames, namesBelow } from './listing.js';
 import { Names } from './names.js';
@@ -92,25 +92,21 @@ export class SwiftDriver implements StorageDriver {
         await this.#writeLarge(path, source, approve, signal);
         return;
       }
-      const intake = new Intake(source, signal);
-      const check = (): void => {
-        if (intake.failure) throw intake.failure.error;
-        approve();
-      };
-      try {
+      await taking(source, signal, async (intake) => {
+        const check = (): void => {
+          intake.check();
+          approve();
+        };
         const first = await intake.gather(smallSize);
         if (intake.ended) {
           check();
           await putSmall(this.client, name, first, signal);
         } else if (await this.#uploads.isThere(name, length, signal, true)) {
-          // To replace it would leave its segments behind.
-          // Its digest is checked all the same.
+          // To replace it would leave its segments behind. Its digest is checked all the same.
           for await (const chunk of intake.portion(Infinity)) freeBuffer(chunk);
           check();
         } else await putStream(this.client, name, { head: first, intake, most: Infinity }, check, signal);
-      } finally {
-        intake.close();
-      }
+      });
     });
   }
 

@@ -14,7 +14,8 @@ import {
 import { copySegment, putManifest } from './assemble.js';
 import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
-import { Intake } from '../intake.js';
+import type { Intake } from '../intake.js';
+import { taking } from '../intake.js';
 import { md5, openObject, staticSegments } from './large-object.js';
 import type { Segment } from './listing.js';
 import { listAll, namesBelow } from './listing.js';
@@ -121,9 +122,8 @@ export class SwiftUploads {
   }
 
   /** @throws PathNotFound, InvalidOffset */
-  async append(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
-    const intake = new Intake(source, signal);
-    try {
+  append(upload: string, offset: number, source: ByteSource, signal: AbortSignal): Promise<number> {
+    return taking(source, signal, async (intake) => {
       // Elections do not rest on this being the newest, so the favourite need not ask.
       let state = this.#favouredAt(upload, offset) ?? (await this.#at(upload, offset, signal));
       const atMost = Math.min(smallSize, this.limits.segmentSize);
@@ -131,11 +131,9 @@ export class SwiftUploads {
       if (head.length === 0) await this.#at(upload, offset, signal);
       for (; head.length > 0; head = await intake.gather(atMost))
         state = await this.#publish(upload, state, head, intake);
-      if (intake.failure) throw intake.failure.error;
+      intake.check();
       return state.size;
-    } finally {
-      intake.close();
-    }
+    });
   }
 
   /** A part of an upload that is there now. @throws PathNotFound */
