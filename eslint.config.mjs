@@ -28,7 +28,7 @@ export default defineConfig(
   {
     // process.env is read in one place, so that every setting is checked and described.
     files: ['{shared,proxy,registry}/src/**/*.{ts,js}'],
-    ignores: ['**/settings.ts', '**/*.test.ts', '**/cli/**'],
+    ignores: ['**/settings.ts', '**/*.test.ts'],
     rules: {
       'no-restricted-properties': [
         'error',

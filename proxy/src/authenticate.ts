@@ -68,6 +68,7 @@ export async function noteLogin<T extends Credentials>(exchange: Exchange, check
   }
 }
 
+/** The token that a request brings in place of a password, if any. */
 export function bearerToken({ request }: Exchange): string | undefined {
   return /^Bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1];
 }

@@ -46,6 +46,7 @@ export interface Exchange {
   bytesOut: number;
 }
 
+/** Takes up a request: from here on its URL is without the path before the registry's, and its headers may become those that go on. */
 export function beginExchange(
   request: IncomingMessage,
   response: ServerResponse,

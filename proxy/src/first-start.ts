@@ -21,11 +21,13 @@ export interface FirstAccount {
   passwordFrom?: string | undefined;
 }
 
+/** The account that the settings ask for where there is none. */
 export function firstAccount({ adminUser, adminPassword, sources }: ProxySettings): FirstAccount {
   const passwordFrom = sources.find(({ setting }) => setting === 'WHARFIE_ADMIN_PASSWORD')?.source;
   return { user: adminUser, password: adminPassword, passwordFrom };
 }
 
+/** Where the two files of a data folder are that people edit. */
 export function dataFiles(data: string): DataFiles {
   return { htpasswd: join(data, 'htpasswd'), access: join(data, 'access.yml') };
 }

@@ -56,4 +56,15 @@ export function proxySettings(environment: Environment = process.env) {
   return { ...settings, registries, tls, sources, unknown };
 }
 
+/** What of it the commands need that read and change files. @throws SettingsError */
+export function commandSettings() {
+  const { data, adminUser } = settingsTable(process.env);
+  return readSettings({ data, adminUser }, process.env).settings;
+}
+
+/** What both services are told, Swift's variables aside. @throws SettingsError */
+export function allSettings() {
+  return readSettings(settingsTable(process.env), process.env);
+}
+
 export type ProxySettings = ReturnType<typeof proxySettings>;

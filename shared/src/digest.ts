@@ -10,6 +10,7 @@ export const digestAlgorithms = Object.keys(hexLength) as [DigestAlgorithm, ...D
 /** `algorithm:hex`, checked. */
 export type Digest = `${DigestAlgorithm}:${string}`;
 
+/** Whether blobs may be named by this algorithm here. */
 export function isDigestAlgorithm(text: string): text is DigestAlgorithm {
   return Object.hasOwn(hexLength, text);
 }
@@ -25,10 +26,12 @@ export function algorithmOf(digest: Digest): DigestAlgorithm {
   return digest.startsWith('sha512:') ? 'sha512' : 'sha256';
 }
 
+/** What follows the algorithm. */
 export function hexOf(digest: Digest): string {
   return digest.slice(digest.indexOf(':') + 1);
 }
 
+/** The digest that names these bytes. */
 export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256'): Digest {
   return `${algorithm}:${hash(algorithm, bytes)}`;
 }

@@ -10,6 +10,7 @@ export function parseListenAddress(text: string): ListenAddress | undefined {
   return { host: match[1] ?? (match[2] === '' ? '0.0.0.0' : (match[2] ?? '')), port };
 }
 
+/** The same as `parseListenAddress` reads it. */
 export function formatListenAddress(address: ListenAddress): string {
   if (address.path !== undefined) return `unix:${address.path}`;
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;

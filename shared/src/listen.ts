@@ -24,7 +24,7 @@ export async function listen(server: Server, address: ListenAddress, variable: s
       throw explained(again, address, variable);
     }
   }
-  // Who may connect to the socket may only ask: every request still needs the proxy's signature.
+  // For the service's group as well, such as that of a web server in front: who may connect may only ask.
   if (address.path !== undefined) await chmod(address.path, 0o660);
 }
 

@@ -18,6 +18,7 @@ export function isManifestMediaType(text: string): text is ManifestMediaType {
   return (Object.values(mediaTypes) as string[]).includes(text);
 }
 
+/** Whether it lists other manifests, and has no layers of its own. */
 export function isIndexMediaType(type: ManifestMediaType): boolean {
   return type === mediaTypes.ociIndex || type === mediaTypes.dockerManifestList;
 }

@@ -19,6 +19,7 @@ export const everything = '*';
 
 export const catalogAccess: Access = { type: 'registry', name: 'catalog', actions: ['*'] };
 
+/** What lets its holder do `actions` in one repository. */
 export function repositoryAccess(name: string, ...actions: Action[]): Access {
   return { type: 'repository', name, actions };
 }

@@ -1,11 +1,10 @@
-import { readSettings, settingsTable } from '@wharfie/shared';
 import type { Command } from 'commander';
 import { examineDoor, examineRegistries } from '../doctor/connections.js';
 import { examineFiles } from '../doctor/files.js';
 import type { Finding } from '../doctor/finding.js';
 import { examineStorage } from '../doctor/storage.js';
 import { examineTls } from '../doctor/tls.js';
-import { proxySettings } from '../settings.js';
+import { allSettings, proxySettings } from '../settings.js';
 import { examples } from './output.js';
 
 export function addDoctorCommand(program: Command): void {
@@ -31,9 +30,8 @@ async function doctor(): Promise<void> {
 async function* examine(): AsyncGenerator<Finding> {
   let settings, all;
   try {
-    settings = proxySettings(process.env);
-    // The registry's, too.
-    all = readSettings(settingsTable(process.env), process.env);
+    settings = proxySettings();
+    all = allSettings();
   } catch (error) {
     // Without them nothing else can be looked at.
     yield { state: 'bad', about: 'settings', text: (error as Error).message };
@@ -50,7 +48,7 @@ async function* examine(): AsyncGenerator<Finding> {
     yield { state: 'warn', about: 'settings', text: `${name} is not a setting`, remedy };
   }
   yield* examineFiles(settings);
-  yield* examineStorage(all.settings.registryAdminListen, process.env);
+  yield* examineStorage(all.settings.registryAdminListen);
   yield* examineRegistries(settings);
   yield* examineTls(settings);
   yield* examineDoor(settings);

@@ -1,10 +1,10 @@
-import { readSettings, settingsTable } from '@wharfie/shared';
 import { parsePolicy, PolicyError, type Policy } from '../access/policy.js';
 import { missing, withFile } from '../files/file-problem.js';
 import { readOrdinaryFile } from '../files/ordinary-file.js';
 import { dataFiles, type DataFiles } from '../first-start.js';
 import { parseHtpasswd, type Htpasswd } from '../htpasswd/file.js';
 import { accountNameProblem } from '../htpasswd/password.js';
+import { commandSettings } from '../settings.js';
 
 /** The files that the commands read and change, as the settings say. */
 export interface Files extends DataFiles {
@@ -14,8 +14,7 @@ export interface Files extends DataFiles {
 
 /** @throws SettingsError */
 export function files(): Files {
-  const { data, adminUser } = settingsTable(process.env);
-  const { settings } = readSettings({ data, adminUser }, process.env);
+  const settings = commandSettings();
   return { ...settings, ...dataFiles(settings.data) };
 }
 

@@ -14,7 +14,7 @@ const patience = 20_000;
  * Has the registry write, read and delete a small object: the one that runs, or its program run for that alone. The
  * storage and its settings are the registry's, and nothing here knows them.
  */
-export async function* examineStorage(admin: ListenAddress, environment: NodeJS.ProcessEnv): AsyncGenerator<Finding> {
+export async function* examineStorage(admin: ListenAddress): AsyncGenerator<Finding> {
   const about = 'storage';
   const remedy = 'the registry’s log says more; check WHARFIE_STORAGE and what belongs to it';
   const done = 'a small object was written, read and deleted';
@@ -36,7 +36,7 @@ export async function* examineStorage(admin: ListenAddress, environment: NodeJS.
     };
     return;
   }
-  const { problem, missing } = await probe(environment);
+  const { problem, missing } = await probe();
   if (problem !== undefined)
     yield { state: 'bad', about, text: problem, remedy: 'check WHARFIE_STORAGE and what belongs to it' };
   else if (missing !== '') yield { state: 'warn', about, text: missing, remedy: firstStart };
@@ -52,10 +52,9 @@ async function readyz(admin: ListenAddress): Promise<{ status: number | undefine
   }
 }
 
-function probe(environment: NodeJS.ProcessEnv): Promise<{ problem?: string; missing: string }> {
+function probe(): Promise<{ problem?: string; missing: string }> {
   return new Promise((resolve) => {
-    const options = { env: environment, timeout: patience };
-    execFile(process.execPath, [registryMain, '--probe'], options, (error, stdout, stderr) => {
+    execFile(process.execPath, [registryMain, '--probe'], { timeout: patience }, (error, stdout, stderr) => {
       // Where the program broke off, Node tells the reason in the midst of others.
       const reason = /^(?:\w*Error|wharfie registry): .*/m.exec(stderr)?.[0];
       resolve({ missing: stdout.trim(), ...(error && { problem: reason ?? error.message }) });

@@ -226,6 +226,7 @@ export function referrerEntry(repository: string, subject: Digest, referrer: Ref
   };
 }
 
+/** A manifest as lists of referrers describe it. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers */
 export function referrerOf(digest: Digest, size: number, { mediaType, artifactType, annotations }: Manifest): Referrer {
   return {
     mediaType,

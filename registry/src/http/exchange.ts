@@ -48,6 +48,7 @@ export function beginExchange(
   return exchange;
 }
 
+/** What `beginExchange` made of a request. @throws Error when that never saw it */
 export function exchangeOf(request: IncomingMessage): Exchange | RefusedExchange {
   const exchange = exchanges.get(request);
   if (!exchange) throw new Error('a request without an exchange');

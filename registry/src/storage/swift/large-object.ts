@@ -273,6 +273,7 @@ export function bare(etag: string): string {
   return etag.replace(/^"|"$/g, '');
 }
 
+/** The etag of an object that is no large one, without quotes. */
 export function md5(content: Uint8Array): string {
   return hash('md5', content);
 }
