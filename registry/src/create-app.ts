@@ -14,6 +14,8 @@ import type { StorageDriver } from './storage/storage-driver.js';
 /** Longer than the proxy keeps idle connections, so that it is the one that closes them and never writes to a closed one. */
 const keepAliveTimeout = 75_000;
 const headersTimeout = 60_000;
+/** Of a head, in bytes: what the proxy takes, and what that adds. */
+const maxHeaderSize = 32 * 1024;
 
 /**
  * The registry as an application that is ready to listen.
@@ -31,7 +33,8 @@ export async function createApp(
     return503OnClosing: false,
     clientErrorHandler: refuseConnection,
     serverFactory: (handle: RequestListener) => {
-      const server = createServer({ keepAliveTimeout, headersTimeout, requestTimeout: 0, requireHostHeader: false });
+      const times = { keepAliveTimeout, headersTimeout, requestTimeout: 0 };
+      const server = createServer({ ...times, maxHeaderSize, requireHostHeader: false });
       server.maxHeadersCount = 0;
       const begin = (request: IncomingMessage, response: ServerResponse) => {
         const exchange = beginExchange(request, response, verify);

@@ -26,6 +26,13 @@ beforeAll(async () => {
 afterAll(() => app.close());
 
 describe('GET /v2/', () => {
+  it('may have the head that the proxy lets pass, and what that adds', async () => {
+    await request(server)
+      .get(`/v2/?x=${'x'.repeat(16_000)}`)
+      .set('authorization', token([repositoryAccess('r'.repeat(255), 'pull', 'push', 'delete')]))
+      .expect(200);
+  });
+
   it('says that this is a registry, to whom the proxy vouches for', async () => {
     const { headers } = await request(server)
       .get('/v2/')

@@ -44,6 +44,9 @@ interface ErrorEntry {
   detail?: unknown;
 }
 
+/** Characters of a message, which may quote what a client has sent. */
+const longestMessage = 1000;
+
 /**
  * A refusal in the specification's form. The message is for the person at the other end: it says what is wrong and,
  * where something can be done, what. Docker's engine repeats a push for 50 seconds on distribution's bare default texts
@@ -61,7 +64,7 @@ export class OciError extends Error {
     /** Headers that the answer must carry, such as `Allow` or `WWW-Authenticate`. */
     readonly headers: Readonly<Record<string, string>> = {},
   ) {
-    super(message);
+    super(message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message);
     [this.status, this.code] = table[problem];
   }
 }

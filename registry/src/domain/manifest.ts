@@ -64,6 +64,10 @@ const texts = z.custom<Record<string, string>>(
   'must be an object of strings',
 );
 
+function isBase64(text: string): boolean {
+  return Buffer.from(text, 'base64').toString('base64') === text;
+}
+
 /** Of manifests, of the descriptors in them, and of the platforms in those. */
 const fields = [
   ...['schemaVersion', 'mediaType', 'artifactType', 'annotations', 'subject', 'config', 'layers', 'manifests'],
@@ -101,20 +105,25 @@ const platform = specified({
   features: list(z.string()).nullish(),
 });
 
+/** Two names of at most 127 characters and a slash. https://www.rfc-editor.org/rfc/rfc6838#section-4.2 */
+const type = z.string().max(255);
+
 // What is not needed here is checked too: one manifest that Go cannot decode ends distribution's garbage collection.
 const descriptor = specified({
-  mediaType: z.string().min(1),
+  mediaType: type.min(1),
+  artifactType: type.nullish(),
   digest,
   size: z.int().nonnegative(),
   urls: list(z.string().regex(/^https?:\/\//, 'must be an http or https address')).nullish(),
   annotations: texts.nullish(),
+  data: z.string().refine(isBase64, 'must be in base64').nullish(),
   platform: platform.nullish(),
 });
 
 const common = {
   schemaVersion: z.literal(2),
   mediaType: z.string().nullish(),
-  artifactType: z.string().nullish(),
+  artifactType: type.nullish(),
   annotations: texts.nullish(),
   subject: descriptor.nullish(),
 };
@@ -161,8 +170,7 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
 export function describeStored(bytes: Uint8Array): { mediaType: string; subject?: Digest } {
   const { mediaType, schemaVersion, manifests, subject } = parseJson(decode(bytes));
   const named = parseDigest(String((subject as { digest?: unknown } | null | undefined)?.digest));
-  const guessed =
-    schemaVersion === 1 ? schema1MediaTypes[1] : manifests === undefined ? mediaTypes.ociManifest : mediaTypes.ociIndex;
+  const guessed = schemaVersion === 1 ? schema1MediaTypes[1] : manifests ? mediaTypes.ociIndex : mediaTypes.ociManifest;
   return {
     mediaType: typeof mediaType === 'string' ? mediaType : (guessed ?? ''),
     ...(named ? { subject: named } : {}),
@@ -236,7 +244,8 @@ function mediaTypeOf(value: Record<string, unknown>, contentType: string | undef
   if (declared !== undefined && inside !== undefined && declared !== inside) {
     throw invalid(`the Content-Type is ${declared}, but the manifest says ${inside}`);
   }
-  const [isIndex, isImage] = ['manifests' in value, 'config' in value || 'layers' in value];
+  const has = (field: string): boolean => (value[field] ?? undefined) !== undefined;
+  const [isIndex, isImage] = [has('manifests'), has('config') || has('layers')];
   if (isIndex && isImage) throw invalid('a manifest cannot have both "manifests" and "config" or "layers"');
   const type = declared ?? inside ?? (isIndex ? mediaTypes.ociIndex : isImage ? mediaTypes.ociManifest : undefined);
   if (value['schemaVersion'] === 1 || (type !== undefined && schema1MediaTypes.includes(type))) {

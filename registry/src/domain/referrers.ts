@@ -103,7 +103,13 @@ export class Referrers {
       if (looked === mostLooked && before) return { referrers, next: before };
       looked += 1;
       if (referrer && (artifactType === undefined || referrer.artifactType === artifactType)) {
-        bytes += Buffer.byteLength(JSON.stringify(referrer));
+        let length = lengthOf(referrer);
+        // A page for itself would be too long as well.
+        if (length > maxBytes) {
+          delete referrer.annotations;
+          length = lengthOf(referrer);
+        }
+        bytes += length;
         if (before && (referrers.length >= size || (bytes > maxBytes && referrers.length > 0)))
           return { referrers, next: before };
         referrers.push(referrer);
@@ -197,6 +203,10 @@ export class Referrers {
       throw error;
     }
   }
+}
+
+function lengthOf(referrer: Referrer): number {
+  return Buffer.byteLength(JSON.stringify(referrer));
 }
 
 function parseIfValid(content: Buffer): Manifest | undefined {

@@ -425,6 +425,13 @@ describe('filesystem', () => {
     }
   });
 
+  it('lists nothing of what leads to itself', async () => {
+    const driver = await FilesystemDriver.open(root);
+    await mkdir(join(root, 'loops'));
+    await symlink('self', join(root, 'loops', 'self'));
+    expect(await driver.list('loops/self', '', 10, signal)).toEqual([]);
+  });
+
   it('lists what came to a folder that got the time of another one, as copies do', async () => {
     const driver = await FilesystemDriver.open(root);
     const folder = join(root, 'copied');

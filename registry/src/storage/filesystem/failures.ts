@@ -3,9 +3,9 @@ import { PathNotFound, StorageFull, StorageUnavailable } from '../storage-driver
 import { hasCode } from './disk.js';
 
 /** A missing file is an answer, not a failure. */
-export function ifMissing<T>(answer: () => T): (error: unknown) => T {
+export function ifMissing<T>(answer: () => T, ...more: string[]): (error: unknown) => T {
   return (error) => {
-    if (!hasCode(error, 'ENOENT', 'ENOTDIR')) throw error;
+    if (!hasCode(error, 'ENOENT', 'ENOTDIR', ...more)) throw error;
     return answer();
   };
 }

@@ -61,7 +61,8 @@ export class Remembered {
   /** The sorted names in a folder, by its time of change: the other one is set back by `rsync -a` and `tar`. */
   async names(folder: string): Promise<string[]> {
     const look = this.isLocal ? stat(folder, { bigint: true }) : openedStat(folder);
-    const info = await look.catch(ifMissing(() => undefined));
+    // Nor is anything in a link that leads to itself.
+    const info = await look.catch(ifMissing(() => undefined, 'ELOOP'));
     if (!info?.isDirectory()) return [];
     const known = this.#names.get(folder);
     if (known?.changed === info.ctimeNs) return known.names;
