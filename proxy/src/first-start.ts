@@ -46,6 +46,11 @@ export async function ensureDataFolder(data: string): Promise<void> {
   }
 }
 
+/** What to say where access.yml was missing beside accounts, and is made. */
+export function policyMade({ access }: DataFiles, adminUser: string): string {
+  return `${access} was missing and is made: every account of htpasswd may pull everything, and ${adminUser} may do everything; put your own there, or change that one, if this is not what you want`;
+}
+
 /**
  * Makes access.yml when it is missing.
  * @returns whether it was made for accounts that were there before

@@ -28,6 +28,7 @@ import {
   ensureFirstAccount,
   ensurePolicy,
   firstAccount,
+  policyMade,
 } from './first-start.js';
 import { guessReporter } from './guess-report.js';
 import { parseHtpasswd, type Htpasswd } from './htpasswd/file.js';
@@ -94,9 +95,7 @@ export async function startProxy(settings: ProxySettings, register: Registry): P
     const first = firstAccount(settings);
     await checkFirstAccount(files.htpasswd, first);
     if (await ensurePolicy(files, settings.adminUser)) {
-      log.warn(
-        `${files.access} was missing and is made: every account of htpasswd may pull everything, and ${settings.adminUser} may do everything; put your own there, or change that one, if this is not what you want`,
-      );
+      log.warn(policyMade(files, settings.adminUser));
     }
     const policy = await openPolicy(files.access, { log, metrics, audit });
     open.push(policy);

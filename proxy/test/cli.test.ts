@@ -126,7 +126,11 @@ describe('wharfie', () => {
   });
 
   it('makes the folder and the first account, in a file that others may not read', () => {
-    expect(addUser('bob')).toEqual({ status: 0, stdout: '', stderr: 'wharfie: bob can log in within a second\n' });
+    const made = `wharfie: ${file('htpasswd')} was missing and is made: it has no other account\n`;
+    const bob = 'wharfie: bob can log in within a second\n';
+    expect(addUser('bob')).toEqual({ status: 0, stdout: '', stderr: made + bob });
+    expect(addUser('eve').stderr).toBe('wharfie: eve can log in within a second\n');
+    wharfie(['users', 'remove', 'eve']);
     expect(readFileSync(file('htpasswd'), 'utf8')).toMatch(/^bob:\$2y\$04\$[./A-Za-z0-9]{53}\n$/);
     expect(statSync(file('htpasswd')).mode & 0o777).toBe(0o600);
   });
@@ -392,6 +396,10 @@ describe('wharfie', () => {
 
   it('warns of a grant to somebody without an account', () => {
     addUser('bob');
+    // It says, too, what else a policy gives that had to be made.
+    expect(wharfie(['access', 'grant', 'bob', 'pull', 'x']).stderr).toBe(
+      `wharfie: ${file('access.yml')} was missing and is made: every account of htpasswd may pull everything, and admin may do everything; put your own there, or change that one, if this is not what you want\n`,
+    );
     expect(wharfie(['access', 'grant', 'eve', 'pull', 'a'])).toEqual({
       status: 0,
       stdout: 'eve may pull a within a second\n',
@@ -462,7 +470,9 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
     it('asks twice and shows nothing of the password', () => {
       const { status, shown } = typed(['swordfish\\r', 'swordfish\\r'], 'users', 'add', 'bob', '--cost', '4');
-      expect(shown).toBe('New password: \nThe same again: \nwharfie: bob can log in within a second\n');
+      expect(shown).toMatch(
+        /^New password: \nThe same again: \nwharfie: .* is made: .*\nwharfie: bob can log in within a second\n$/,
+      );
       expect(status).toBe(0);
       expect(typed(['swordfish\\r'], 'users', 'verify', 'bob').status).toBe(0);
       expect(typed(['swordfisk\\r'], 'users', 'verify', 'bob').status).toBe(1);

@@ -16,6 +16,7 @@ export * from './make-folder.js';
 export * from './media-types.js';
 export * from './metrics.js';
 export * from './oci-error.js';
+export * from './ordinary-file.js';
 export * from './own-headers.js';
 export * from './password-cost.js';
 export * from './pass-on.js';

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -50,6 +50,16 @@ describe('listening on a unix socket', () => {
       /^WHARFIE_REGISTRY_LISTEN: .* is in use/,
     );
     await reaches(path);
+  });
+
+  it('refuses a path that is longer than one may be, and makes nothing', async () => {
+    const path = join(folder, 'x'.repeat(108));
+    await expect(listen(newServer(), { path }, 'WHARFIE_LISTEN')).rejects.toThrow(
+      /^WHARFIE_LISTEN: a socket's path may have 107 bytes/,
+    );
+    expect(await readdir(folder)).toEqual([]);
+    const elsewhere = { path: join(folder, 'none', 'socket') };
+    await expect(listen(newServer(), elsewhere, 'WHARFIE_LISTEN')).rejects.toThrow(/a folder that is there/);
   });
 
   it('never removes a file that is no socket', async () => {

@@ -5,12 +5,20 @@ import { formatListenAddress } from './listen-address.js';
 import { reasonOf } from './reason-of.js';
 import { SettingsError } from './settings-error.js';
 
+/** Bytes, with room for the NUL that ends it (unix(7)); other systems than Linux have fewer. */
+const longestPath = 107;
+
 /**
  * Listens, or says which setting to change.
  * A unix socket that a killed process left behind is replaced; one that somebody answers on is not.
  * @throws SettingsError naming `variable`
  */
 export async function listen(server: Server, address: ListenAddress, variable: string): Promise<void> {
+  // Of a longer one Node takes the beginning.
+  if (Buffer.byteLength(address.path ?? '') > longestPath) {
+    const reason = `a socket's path may have ${longestPath} bytes, and this has more: set it to a shorter one`;
+    throw new SettingsError(variable, reason);
+  }
   try {
     await tryListen(server, address);
   } catch (error) {
@@ -65,6 +73,8 @@ function explained(error: unknown, address: ListenAddress, variable: string): Se
   const reason =
     codeOf(error) === 'EADDRINUSE'
       ? `${place} is in use; stop what listens there or set ${variable} to another address`
-      : `cannot listen on ${place} (${reasonOf(error)}); set ${variable} to an address of this machine that you may use`;
+      : address.path === undefined
+        ? `cannot listen on ${place} (${reasonOf(error)}); set ${variable} to an address of this machine that you may use`
+        : `cannot listen on ${place} (${reasonOf(error)}); set ${variable} to a path in a folder that is there and that you may write`;
   return new SettingsError(variable, reason);
 }

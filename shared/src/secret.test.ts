@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -38,6 +38,16 @@ describe('the secret', () => {
     const limited = ['-c', 'ulimit -f 0; exec "$0" --input-type=module -e "$1"', process.execPath, program];
     await expect(promisify(execFile)('sh', limited)).rejects.toThrow('cannot be read or made (EFBIG)');
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('that is no ordinary file is refused with what to do', async () => {
+    await mkdir(path);
+    await expect(loadSecret(path)).rejects.toThrow(`${path} cannot be read or made (EISDIR): it is a folder: move`);
+    const pipe = join(folder, 'pipe');
+    await promisify(execFile)('mkfifo', [pipe]);
+    await expect(loadSecret(pipe)).rejects.toThrow('(ENODEV): it is a device or a pipe: move that away');
+    await symlink('nothing', join(folder, 'link'));
+    await expect(loadSecret(join(folder, 'link'))).rejects.toThrow('(ENOENT)');
   });
 
   it('differs from one data folder to the next', async () => {

@@ -1,7 +1,8 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { link, open, readFile, rm } from 'node:fs/promises';
+import { link, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeFolder } from './make-folder.js';
+import { readOrdinaryFile } from './ordinary-file.js';
 import { reasonOf } from './reason-of.js';
 import { syncFolder } from './sync-folder.js';
 import type { SettingSource } from './setting.js';
@@ -10,6 +11,15 @@ import { SettingsError } from './settings-error.js';
 /** Shortest secret accepted, in bytes: what HMAC-SHA256 can use. */
 export const shortestSecret = 32;
 
+/** What to do where it is not the folder's owner that is in the way, by the system's code. */
+const remedies: Record<string, string> = {
+  EISDIR: 'it is a folder: move that away',
+  ENODEV: 'it is a device or a pipe: move that away',
+  ENOSPC: 'the disk is full: make room',
+  EDQUOT: 'the quota of this user is used up: make room',
+  EEXIST: 'a symbolic link leads to what does not exist: make that, or remove the link',
+};
+
 /**
  * The key that both services share, made on the first start. Both may come here at once: the file appears complete or not
  * at all, and whoever comes second reads what the first one made. `sources` tell which setting the path came from.
@@ -17,13 +27,14 @@ export const shortestSecret = 32;
  */
 export async function loadSecret(path: string, sources: readonly SettingSource[] = []): Promise<Buffer> {
   try {
-    return checked(path, await readFile(path).catch(ignore('ENOENT'))) ?? (await make(path));
+    return checked(path, await readOrdinaryFile(path).catch(ignore('ENOENT'))) ?? (await make(path));
   } catch (error) {
     if (error instanceof SettingsError) throw error;
+    const reason = reasonOf(error);
     const inData = sources.some(({ setting, source }) => setting === 'WHARFIE_SECRET_FILE' && source === 'default');
     const variable = inData ? 'WHARFIE_DATA' : 'WHARFIE_SECRET_FILE';
-    const remedy = `give its folder to the user that runs this, or set ${variable} to another`;
-    throw new SettingsError(variable, `${path} cannot be read or made (${reasonOf(error)}): ${remedy}`);
+    const remedy = remedies[reason] ?? `give its folder to the user that runs this, or set ${variable} to another`;
+    throw new SettingsError(variable, `${path} cannot be read or made (${reason}): ${remedy}`);
   }
 }
 
@@ -48,7 +59,7 @@ async function make(path: string): Promise<Buffer> {
     await rm(temporary, { force: true });
   }
   await syncFolder(dirname(path));
-  return checked(path, await readFile(path)) as Buffer;
+  return checked(path, await readOrdinaryFile(path)) as Buffer;
 }
 
 function checked(path: string, content: Buffer | undefined): Buffer | undefined {

@@ -4,7 +4,7 @@ import { decide, remedies, type Asker } from '../access/decide.js';
 import { grant, otherwiseGiven, revoke, stillAllows } from '../access/edit.js';
 import { actions, defaultPolicy, unknownNames, type Entry } from '../access/policy.js';
 import { editFile } from '../files/replace-file.js';
-import { ensureDataFolder } from '../first-start.js';
+import { ensureDataFolder, policyMade } from '../first-start.js';
 import { shown, type Htpasswd } from '../htpasswd/file.js';
 import { checkName, files, inFile, readPolicy, readUsers, type Files } from './files.js';
 import { examples, say, table } from './output.js';
@@ -114,9 +114,12 @@ async function grantTo(who: string, action: Action, repositories: string): Promi
   if (!/^[$@]/.test(who)) checkName(who);
   const place = files();
   await ensureDataFolder(place.data);
-  const changed = await editFile(place.access, (text = defaultPolicy(place.adminUser)) =>
-    inFile(place.access, () => grant(text, who, action, repositories)),
-  );
+  let isNew = false;
+  const changed = await editFile(place.access, (text) => {
+    isNew = text === undefined;
+    return inFile(place.access, () => grant(text ?? defaultPolicy(place.adminUser), who, action, repositories));
+  });
+  if (isNew) say(policyMade(place, place.adminUser));
   process.stdout.write(
     `${who} may ${action} ${repositories}${changed ? ' within a second' : ' already: nothing is changed'}\n`,
   );

@@ -1,8 +1,7 @@
-import { reasonOf, shortestSecret } from '@wharfie/shared';
+import { reasonOf, shortestSecret, readOrdinaryFile } from '@wharfie/shared';
 import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parsePolicy, unknownNames } from '../access/policy.js';
-import { readOrdinaryFile } from '../files/ordinary-file.js';
 import { checkFirstAccount, dataFiles, firstAccount } from '../first-start.js';
 import { parseHtpasswd, shown } from '../htpasswd/file.js';
 import type { ProxySettings } from '../settings.js';

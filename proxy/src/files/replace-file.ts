@@ -12,10 +12,9 @@ import {
   type FileHandle,
 } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { syncFolder } from '@wharfie/shared';
+import { syncFolder, readOrdinaryFile } from '@wharfie/shared';
 import { lock } from 'proper-lockfile';
 import { missing, withFile } from './file-problem.js';
-import { readOrdinaryFile } from './ordinary-file.js';
 
 /**
  * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit`

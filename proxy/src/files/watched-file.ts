@@ -1,5 +1,4 @@
-import { SettingsError } from '@wharfie/shared';
-import { readOrdinaryFile } from './ordinary-file.js';
+import { SettingsError, readOrdinaryFile } from '@wharfie/shared';
 
 /** A change is taken when two looks in a row agree, so it applies within twice this time, in milliseconds. */
 const lookEvery = 250;

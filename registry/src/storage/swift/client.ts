@@ -100,7 +100,7 @@ export class SwiftClient {
       headersTimeout: timeout,
       bodyTimeout: timeout,
       connect: {
-        timeout: Math.min(timeout, 10_000),
+        timeout: Math.min(timeout, 5000),
         rejectUnauthorized: options.insecure !== true,
         ...(options.ca === undefined ? {} : { ca: options.ca }),
       },
