@@ -114,11 +114,10 @@ async function grantTo(who: string, action: Action, repositories: string): Promi
   if (!/^[$@]/.test(who)) checkName(who);
   const place = files();
   await ensureDataFolder(place.data);
-  let isNew = false;
-  const changed = await editFile(place.access, (text) => {
-    isNew = text === undefined;
-    return inFile(place.access, () => grant(text ?? defaultPolicy(place.adminUser), who, action, repositories));
-  });
+  const isNew = (await readPolicy(place)) === undefined;
+  const changed = await editFile(place.access, (text = defaultPolicy(place.adminUser)) =>
+    inFile(place.access, () => grant(text, who, action, repositories)),
+  );
   if (isNew) say(policyMade(place, place.adminUser));
   process.stdout.write(
     `${who} may ${action} ${repositories}${changed ? ' within a second' : ' already: nothing is changed'}\n`,

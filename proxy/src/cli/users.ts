@@ -103,16 +103,15 @@ async function writePassword(
   options: NewPasswordOptions,
   check: (name: string, users: Htpasswd['users'] | undefined) => void,
 ): Promise<void> {
-  check(name, (await readUsers(place))?.users);
+  const known = (await readUsers(place))?.users;
+  check(name, known);
   const password = await newPassword(options);
   const hash = await hashPassword(password, options.cost);
-  let isNew = false;
-  await editFile(place.htpasswd, (text) => {
-    isNew = text === undefined;
-    check(name, parseHtpasswd(text ?? '').users);
-    return setHash(text ?? '', name, hash);
+  await editFile(place.htpasswd, (text = '') => {
+    check(name, parseHtpasswd(text).users);
+    return setHash(text, name, hash);
   });
-  if (isNew) say(`${place.htpasswd} was missing and is made: it has no other account`);
+  if (!known) say(`${place.htpasswd} was missing and is made: it has no other account`);
   if (options.generate) {
     process.stdout.write(`${password}\n`, (error) => {
       if (error) say(`the password is set and nobody saw it: run \`wharfie users passwd ${shown(name)}\``);
