@@ -143,6 +143,54 @@ describeWith(['swift'], 'the Swift driver', () => {
       expect((await driver.get('blob/data', signal)).equals(content)).toBe(true);
     });
 
+    it.each([60_000, 900_000, 5_000_000])('keeps one of %d bytes, too, that came in chunks', async (size) => {
+      const driver = await open({ WHARFIE_STORAGE_PREFIX: `again-${size}` });
+      const small = content.subarray(0, size);
+      const chunked = async (...chunks: Buffer[]): Promise<void> => {
+        const id = randomUUID();
+        await driver.beginUpload(id, signal);
+        let offset = 0;
+        for (const chunk of chunks) offset = await driver.appendUpload(id, offset, pieces(chunk), signal);
+        await driver.commitUpload(id, size, 'blob/data', signal);
+      };
+      await chunked(small.subarray(0, 30_000), small.subarray(30_000));
+      const names = await swift.names(inUrl, `again-${size}/`);
+      expect(names.filter((name) => name.includes('/segments/')).length).toBeGreaterThan(1);
+      await chunked(small);
+      await driver.write('blob/data', pieces(small), () => undefined, signal, size);
+      expect(await swift.names(inUrl, `again-${size}/`)).toEqual(names);
+      expect((await driver.get('blob/data', signal)).equals(small)).toBe(true);
+      await driver.delete('blob/data', signal);
+      expect(await swift.names(inUrl, `again-${size}/`)).toEqual([]);
+    });
+
+    it('replaces a dynamic one of which a disk has lost a segment that its container still lists', async () => {
+      const driver = await open({ WHARFIE_STORAGE_PREFIX: 'dynamic' });
+      const parts = [
+        content.subarray(0, 3_000_000),
+        content.subarray(3_000_000, 10_000_000),
+        content.subarray(10_000_000),
+      ];
+      for (const [index, part] of parts.entries()) {
+        const name = `dynamic/parts/${String(index + 1).padStart(16, '0')}`;
+        const put = await swift.fetch(`${inUrl}/${name}`, { method: 'PUT', body: Uint8Array.from(part) });
+        expect(put.status).toBe(201);
+      }
+      const headers = { 'x-object-manifest': `${inUrl}/dynamic/parts/` };
+      // Where the driver has its objects.
+      await driver.put('dynamic/data', Buffer.from('x'), signal);
+      const [made = ''] = (await swift.names(inUrl, 'dynamic/')).filter((name) => name.endsWith('dynamic/data'));
+      await swift.fetch(`${inUrl}/${made}`, { method: 'PUT', body: '', headers });
+      expect((await driver.get('dynamic/data', signal)).equals(content)).toBe(true);
+      // Whole, it stays as it is.
+      await upload(driver, 'dynamic/data');
+      expect((await swift.fetch(`${inUrl}/${made}`, { method: 'HEAD' })).headers.has('x-object-manifest')).toBe(true);
+      await swift.loseFile(3_000_000);
+      await expect(driver.get('dynamic/data', signal)).rejects.toThrow(StorageUnavailable);
+      await upload(driver, 'dynamic/data');
+      expect((await driver.get('dynamic/data', signal)).equals(content)).toBe(true);
+    });
+
     /** An upload with all of the content, of one process and two more. */
     const filled = async (prefix: string): Promise<[string, SwiftDriver, SwiftDriver, SwiftDriver]> => {
       const opened = (): Promise<SwiftDriver> => open({ WHARFIE_STORAGE_PREFIX: prefix });

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -103,6 +103,14 @@ export class Swift {
     await writeFile(file, (await readFile(file, 'utf8')).replace(/fallocate_reserve = .*/, reserve));
     await this.down('object-1');
     await this.up('object-1');
+  }
+
+  /** Has its disks lose the objects that have so many bytes; listings go on to name them. */
+  async loseFile(bytes: number): Promise<void> {
+    for (const name of await readdir(join(this.folder, 'data'), { recursive: true })) {
+      const path = join(this.folder, 'data', name);
+      if (name.endsWith('.data') && (await stat(path)).size === bytes) await rm(path);
+    }
   }
 
   async forgetTokens(): Promise<void> {

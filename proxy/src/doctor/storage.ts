@@ -8,7 +8,8 @@ import { requestOptions, send } from './send.js';
 
 /** The registry's own program, where both services are installed together. */
 const registryMain = fileURLToPath(new URL('../../../registry/dist/main.js', import.meta.url));
-const patience = 20_000;
+/** Milliseconds: longer than the registry itself waits for its storage. */
+const patience = 40_000;
 
 /**
  * Has the registry write, read and delete a small object: the one that runs, or its program run for that alone. The
@@ -57,7 +58,8 @@ function probe(): Promise<{ problem?: string; missing: string }> {
     execFile(process.execPath, [registryMain, '--probe'], { timeout: patience }, (error, stdout, stderr) => {
       // Where the program broke off, Node tells the reason in the midst of others.
       const reason = /^(?:\w*Error|wharfie registry): .*/m.exec(stderr)?.[0];
-      resolve({ missing: stdout.trim(), ...(error && { problem: reason ?? error.message }) });
+      const late = error?.killed ? `it did not answer within ${patience / 1000} seconds` : undefined;
+      resolve({ missing: stdout.trim(), ...(error && { problem: late ?? reason ?? error.message }) });
     });
   });
 }

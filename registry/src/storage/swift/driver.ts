@@ -100,7 +100,7 @@ export class SwiftDriver implements StorageDriver {
         const first = await intake.gather(smallSize);
         if (intake.ended) {
           check();
-          await putSmall(this.client, name, first, signal);
+          await this.#uploads.putBlob(name, first, signal);
         } else if (await this.#uploads.isThere(name, length, signal, true)) {
           // To replace it would leave its segments behind. Its digest is checked all the same.
           for await (const chunk of intake.portion(Infinity)) freeBuffer(chunk);

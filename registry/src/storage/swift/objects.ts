@@ -38,6 +38,19 @@ export async function putSmall(
   await client.send({ method: 'PUT', name, headers, body: content, accept: [201] }, signal);
 }
 
+/** The same where there is no such object, and says whether there was none. Two at once may both be told so. */
+export async function putNew(
+  client: SwiftClient,
+  name: string,
+  content: Uint8Array,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const headers = { 'content-type': 'application/octet-stream', etag: md5(content), 'if-none-match': '*' };
+  return (
+    (await client.send({ method: 'PUT', name, headers, body: content, accept: [201, 412] }, signal)).status === 201
+  );
+}
+
 export interface Stored {
   size: number;
   etag: string;
@@ -97,14 +110,25 @@ export async function surely<T>(
 }
 
 /** Whether the newest copy of an object is there. */
-export async function exists(client: SwiftClient, name: string, signal: AbortSignal): Promise<boolean> {
-  return (await client.send({ method: 'HEAD', name, newest: true, accept: [200, 404] }, signal)).status === 200;
+export async function exists(
+  client: SwiftClient,
+  name: string,
+  signal: AbortSignal,
+  container?: string,
+): Promise<boolean> {
+  const call = { method: 'HEAD', name, container, newest: true, accept: [200, 404] } as const;
+  return (await client.send(call, signal)).status === 200;
 }
 
-/** Whether all of them are there. */
-export async function allExist(client: SwiftClient, names: readonly string[], signal: AbortSignal): Promise<boolean> {
+/** Whether all of them are there. @param container where, if not in ours */
+export async function allExist(
+  client: SwiftClient,
+  names: readonly string[],
+  signal: AbortSignal,
+  container?: string,
+): Promise<boolean> {
   for (let start = 0; start < names.length; start += atOnce) {
-    const found = names.slice(start, start + atOnce).map((name) => exists(client, name, signal));
+    const found = names.slice(start, start + atOnce).map((name) => exists(client, name, signal, container));
     if ((await Promise.all(found)).includes(false)) return false;
   }
   return true;

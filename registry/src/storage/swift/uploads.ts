@@ -16,12 +16,23 @@ import type { SwiftClient } from './client.js';
 import { Election } from './election.js';
 import type { Intake } from '../intake.js';
 import { taking } from '../intake.js';
-import { md5, openObject, staticSegments } from './large-object.js';
+import { dynamicSegments, md5, openObject, staticSegments } from './large-object.js';
 import type { Segment } from './listing.js';
 import { listAll, namesBelow } from './listing.js';
 import type { Names } from './names.js';
 import type { Stored } from './objects.js';
-import { allExist, exists, getSmall, inspect, putSmall, putStream, remove, removeAll, surely } from './objects.js';
+import {
+  allExist,
+  exists,
+  getSmall,
+  inspect,
+  putNew,
+  putSmall,
+  putStream,
+  remove,
+  removeAll,
+  surely,
+} from './objects.js';
 import { appendHeader, registersOf, type Step } from './registers.js';
 
 interface State {
@@ -162,33 +173,58 @@ export class SwiftUploads {
    * segment. A large blob that is there already stays as it is. @throws PathNotFound, InvalidOffset
    */
   async commit(upload: string, size: number, path: string, signal: AbortSignal): Promise<void> {
-    const name = this.names.object(path);
     const state = await this.#at(upload, size, signal);
-    const [only] = state.segments;
-    const tiny = this.#tiny.get(upload);
-    const copied = state.segments.length <= 1 && size <= copySize;
-    if (!only) await putSmall(this.client, name, Buffer.alloc(0), signal);
-    else if (copied && tiny?.length === size) await putSmall(this.client, name, tiny, signal);
-    else if (copied) await this.#copy(upload, only, name, signal);
-    else if (await this.isThere(name, size, signal)) {
-      // To replace it would leave its segments behind.
-      await this.#end(upload, state, signal);
-      return;
-    } else {
-      await putSmall(this.client, this.#mark(upload, path), Buffer.from(path), signal);
-      // Whoever cancels takes `begun` away first and looks for this mark second: one of us sees the other.
-      await this.#check(upload, signal);
-      const { manifestEntries: most } = this.limits;
-      const groups = `${this.names.segments(upload)}group/`;
-      await putManifest(this.client, name, state.segments, { most, groups }, signal);
-    }
-    if (!state.mine) {
+    const [only, ...more] = state.segments;
+    const tiny = only ? this.#tiny.get(upload) : Buffer.alloc(0);
+    const single = more.length === 0 && size <= copySize ? only : undefined;
+    const isMade =
+      tiny?.length === size
+        ? await this.putBlob(this.names.object(path), tiny, signal)
+        : await this.#assemble(upload, state, path, single, signal);
+    if (!isMade || !state.mine) {
       await this.#end(upload, state, signal);
       return;
     }
     // This process knows of all segments. Who came between has left marks, by which the purge finds what else there is.
-    if (copied) await removeAll(this.client, nameList(state.segments), signal);
+    if (single) await removeAll(this.client, nameList(state.segments), signal);
     await this.#forget(upload, signal);
+  }
+
+  /**
+   * Makes a plain object of a small blob, and says so. One that is there as a whole large object stays: to replace it would
+   * leave its segments behind.
+   */
+  async putBlob(name: string, content: Buffer, signal: AbortSignal): Promise<boolean> {
+    if (await putNew(this.client, name, content, signal)) return true;
+    if (await this.isThere(name, content.length, signal, true)) return false;
+    await putSmall(this.client, name, content, signal);
+    return true;
+  }
+
+  /**
+   * Has Swift make a blob of an upload's segments, or of the single one that it is to copy, and says so; one that is there
+   * stays, as above.
+   */
+  async #assemble(
+    upload: string,
+    { size, segments }: State,
+    path: string,
+    single: Segment | undefined,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const name = this.names.object(path);
+    if (await this.isThere(name, size, signal, single !== undefined)) return false;
+    if (single) {
+      await this.#copy(upload, single, name, signal);
+      return true;
+    }
+    await putSmall(this.client, this.#mark(upload, path), Buffer.from(path), signal);
+    // Whoever cancels takes `begun` away first and looks for this mark second: one of us sees the other.
+    await this.#check(upload, signal);
+    const { manifestEntries: most } = this.limits;
+    const groups = `${this.names.segments(upload)}group/`;
+    await putManifest(this.client, name, segments, { most, groups }, signal);
+    return true;
   }
 
   /** Makes a plain object of an upload's only segment. @throws PathNotFound when another process has cancelled the upload */
@@ -211,9 +247,14 @@ export class SwiftUploads {
   async isThere(name: string, size: number, signal: AbortSignal, large = false): Promise<boolean> {
     const found = await inspect(this.client, name, signal, true).catch(missingAs(undefined));
     if (found?.size !== size || (large && !found.static && found.dynamic === '')) return false;
-    if (!found.static) return true;
-    const segments = await staticSegments(this.client, name, signal);
-    return segments.length > 0 && allExist(this.client, segments, signal);
+    if (found.static) {
+      const segments = await staticSegments(this.client, name, signal);
+      return segments.length > 0 && allExist(this.client, segments, signal);
+    }
+    if (found.dynamic === '') return true;
+    // Their sizes are those of a listing, which goes on to name what is lost.
+    const { container, segments } = await dynamicSegments(this.client, found.dynamic, signal);
+    return allExist(this.client, nameList(segments), signal, container);
   }
 
   /** @throws PathNotFound */
