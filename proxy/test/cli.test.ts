@@ -406,6 +406,12 @@ describe('wharfie', () => {
       stderr: `wharfie: there is no account eve in ${file('htpasswd')}\n`,
     });
     expect(wharfie(['access', 'grant', 'bob', 'pull', 'a']).stderr).toBe('');
+    for (const pattern of ['${user}/**', '*.?/{a,b}', '**']) {
+      expect(wharfie(['access', 'grant', 'bob', 'pull', pattern]).stderr).toBe('');
+    }
+    expect(wharfie(['access', 'grant', 'bob', 'pull', 'Team/**']).stderr).toMatch(
+      /no repository can be called like Team/,
+    );
   });
 
   it('checks what strangers may', () => {

@@ -143,7 +143,8 @@ export function settingsTable(environment: Environment) {
       variables: ['WHARFIE_UPLOAD_LIFETIME'],
       schema: duration,
       fallback: '7d',
-      description: 'how long an upload that nobody continues is kept',
+      description:
+        'how long an upload that nobody continues is kept; longer than the slowest client takes for a megabyte',
     },
     logLevel: {
       variables: ['WHARFIE_LOG_LEVEL'],

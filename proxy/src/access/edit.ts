@@ -187,7 +187,8 @@ function someAsker(policy: Policy, who: string): Asker | undefined {
   return member && { name: member.text };
 }
 
-function someRepository(pattern: string): string {
+/** What a repository may be called that `pattern` means; the name of none where it can mean none. */
+export function someRepository(pattern: string): string {
   const brace = /\{([^{},]*)[^{}]*\}/;
   let text = pattern;
   while (brace.test(text)) text = text.replace(brace, '$1');

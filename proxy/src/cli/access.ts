@@ -1,7 +1,7 @@
 import { isRepositoryName, type Action } from '@wharfie/shared';
 import { Argument, type Command } from 'commander';
 import { decide, remedies, type Asker } from '../access/decide.js';
-import { grant, otherwiseGiven, revoke, stillAllows } from '../access/edit.js';
+import { grant, otherwiseGiven, revoke, someRepository, stillAllows } from '../access/edit.js';
 import { actions, defaultPolicy, unknownNames, type Entry } from '../access/policy.js';
 import { editFile } from '../files/replace-file.js';
 import { ensureDataFolder, policyMade } from '../first-start.js';
@@ -9,6 +9,8 @@ import { shown, type Htpasswd } from '../htpasswd/file.js';
 import { checkName, files, inFile, readPolicy, readUsers, type Files } from './files.js';
 import { examples, say, table } from './output.js';
 import { Refused } from './refused.js';
+
+const nameRule = 'small letters and digits, with . _ - and / between them';
 
 export function addAccessCommands(program: Command): void {
   const access = program
@@ -94,9 +96,7 @@ async function check(user: string, action: Action, repository: string): Promise<
   if (user.startsWith('@'))
     throw new Error(`the user is one account, not ${user}: check a member of the group instead`);
   if (!isRepositoryName(repository))
-    throw new Error(
-      `${JSON.stringify(repository)} is no repository name: small letters and digits, with . _ - and / between them`,
-    );
+    throw new Error(`${JSON.stringify(repository)} is no repository name: ${nameRule}`);
   const place = files();
   const policy = await readPolicy(place);
   if (!policy) throw noPolicy(place);
@@ -124,6 +124,8 @@ async function grantTo(who: string, action: Action, repositories: string): Promi
   );
   const users = await readUsers(place).catch(() => undefined);
   warnOfUnknown(who, users?.users, place);
+  if (!isRepositoryName(someRepository(repositories.replaceAll('${user}', 'user'))))
+    say(`no repository can be called like ${repositories}: ${nameRule}`);
 }
 
 async function revokeFrom(who: string, action: Action, repositories: string): Promise<void> {
