@@ -406,7 +406,7 @@ describe('wharfie', () => {
       stderr: `wharfie: there is no account eve in ${file('htpasswd')}\n`,
     });
     expect(wharfie(['access', 'grant', 'bob', 'pull', 'a']).stderr).toBe('');
-    for (const pattern of ['${user}/**', '*.?/{a,b}', '**']) {
+    for (const pattern of ['${user}/**', '*.?/{a,b}', '{Team,team}/**', '**']) {
       expect(wharfie(['access', 'grant', 'bob', 'pull', pattern]).stderr).toBe('');
     }
     expect(wharfie(['access', 'grant', 'bob', 'pull', 'Team/**']).stderr).toMatch(

@@ -25,8 +25,9 @@ export async function probe(settings: RegistrySettings): Promise<string | undefi
   }
   const storage = await createDriver(settings);
   const problem = await probeOf(storage, patience)();
-  await storage.close();
+  // Where it hangs, so would closing it.
   if (problem !== undefined) throw new SettingsError('WHARFIE_STORAGE', problem);
+  await storage.close();
   return undefined;
 }
 

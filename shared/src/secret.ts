@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { link, open, rm } from 'node:fs/promises';
+import { link, open, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeFolder } from './make-folder.js';
 import { readOrdinaryFile } from './ordinary-file.js';
@@ -54,7 +54,8 @@ async function make(path: string): Promise<Buffer> {
     } finally {
       await file.close();
     }
-    await link(temporary, path).catch(ignore('EEXIST'));
+    // A link that leads to nothing is no secret of somebody who came first.
+    await link(temporary, path).catch((error: unknown) => stat(path).catch(() => Promise.reject(error as Error)));
   } finally {
     await rm(temporary, { force: true });
   }

@@ -1,7 +1,7 @@
-import type { Action } from '@wharfie/shared';
+import { isRepositoryName, type Action } from '@wharfie/shared';
 import { isMap, isScalar, isSeq, parseDocument, Scalar, YAMLMap, YAMLSeq, type Document } from 'yaml';
 import { allowing, decide, shellWord, type Asker, type Decision } from './decide.js';
-import { compilePattern, isOneComponent } from './pattern.js';
+import { compilePattern, expandBraces, isOneComponent } from './pattern.js';
 import { parsePolicy, PolicyError, whoProblem, yamlOptions, type Policy } from './policy.js';
 
 /**
@@ -187,10 +187,16 @@ function someAsker(policy: Policy, who: string): Asker | undefined {
   return member && { name: member.text };
 }
 
-/** What a repository may be called that `pattern` means; the name of none where it can mean none. */
-export function someRepository(pattern: string): string {
-  const brace = /\{([^{},]*)[^{}]*\}/;
-  let text = pattern;
-  while (brace.test(text)) text = text.replace(brace, '$1');
-  return text.replaceAll(/\*+/g, 'any').replaceAll('?', 'x');
+/** What a repository may be called that `pattern` means. */
+function someRepository(pattern: string): string {
+  return namedLike(expandBraces(pattern)[0] ?? '');
+}
+
+/** Whether any repository can be called as `pattern` says. */
+export function canMatch(pattern: string): boolean {
+  return expandBraces(pattern.replaceAll('${user}', 'user')).some((glob) => isRepositoryName(namedLike(glob)));
+}
+
+function namedLike(glob: string): string {
+  return glob.replaceAll(/\*+/g, 'any').replaceAll('?', 'x');
 }

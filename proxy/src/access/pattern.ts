@@ -91,7 +91,8 @@ function checkedPattern(text: string): string {
   return pattern;
 }
 
-function expandBraces(pattern: string): string[] {
+/** The patterns without braces that `pattern` stands for. */
+export function expandBraces(pattern: string): string[] {
   let globs = [pattern];
   for (;;) {
     const innermost = /\{([^{}]*)\}/;

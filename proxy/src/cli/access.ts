@@ -1,7 +1,7 @@
 import { isRepositoryName, type Action } from '@wharfie/shared';
 import { Argument, type Command } from 'commander';
 import { decide, remedies, type Asker } from '../access/decide.js';
-import { grant, otherwiseGiven, revoke, someRepository, stillAllows } from '../access/edit.js';
+import { canMatch, grant, otherwiseGiven, revoke, stillAllows } from '../access/edit.js';
 import { actions, defaultPolicy, unknownNames, type Entry } from '../access/policy.js';
 import { editFile } from '../files/replace-file.js';
 import { ensureDataFolder, policyMade } from '../first-start.js';
@@ -124,8 +124,7 @@ async function grantTo(who: string, action: Action, repositories: string): Promi
   );
   const users = await readUsers(place).catch(() => undefined);
   warnOfUnknown(who, users?.users, place);
-  if (!isRepositoryName(someRepository(repositories.replaceAll('${user}', 'user'))))
-    say(`no repository can be called like ${repositories}: ${nameRule}`);
+  if (!canMatch(repositories)) say(`no repository can be called like ${repositories}: ${nameRule}`);
 }
 
 async function revokeFrom(who: string, action: Action, repositories: string): Promise<void> {

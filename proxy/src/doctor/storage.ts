@@ -8,7 +8,7 @@ import { requestOptions, send } from './send.js';
 
 /** The registry's own program, where both services are installed together. */
 const registryMain = fileURLToPath(new URL('../../../registry/dist/main.js', import.meta.url));
-/** Milliseconds: longer than the registry itself waits for its storage. */
+/** Milliseconds: longer than the registry waits for its storage. One that hangs with it cannot be ended in another way. */
 const patience = 40_000;
 
 /**
@@ -55,11 +55,16 @@ async function readyz(admin: ListenAddress): Promise<{ status: number | undefine
 
 function probe(): Promise<{ problem?: string; missing: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [registryMain, '--probe'], { timeout: patience }, (error, stdout, stderr) => {
-      // Where the program broke off, Node tells the reason in the midst of others.
-      const reason = /^(?:\w*Error|wharfie registry): .*/m.exec(stderr)?.[0];
-      const late = error?.killed ? `it did not answer within ${patience / 1000} seconds` : undefined;
-      resolve({ missing: stdout.trim(), ...(error && { problem: late ?? reason ?? error.message }) });
-    });
+    execFile(
+      process.execPath,
+      [registryMain, '--probe'],
+      { timeout: patience, killSignal: 'SIGKILL' },
+      (error, stdout, stderr) => {
+        // Where the program broke off, Node tells the reason in the midst of others.
+        const reason = /^(?:\w*Error|wharfie registry): .*/m.exec(stderr)?.[0];
+        const late = error?.killed ? `it did not answer within ${patience / 1000} seconds` : undefined;
+        resolve({ missing: stdout.trim(), ...(error && { problem: reason ?? late ?? error.message }) });
+      },
+    );
   });
 }

@@ -64,8 +64,10 @@ const texts = z.custom<Record<string, string>>(
   'must be an object of strings',
 );
 
+/** As Go decodes it, which passes over ends of lines. */
 function isBase64(text: string): boolean {
-  return Buffer.from(text, 'base64').toString('base64') === text;
+  const plain = text.replace(/[\r\n]/g, '');
+  return plain.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(plain);
 }
 
 /** Of manifests, of the descriptors in them, and of the platforms in those. */
@@ -105,8 +107,8 @@ const platform = specified({
   features: list(z.string()).nullish(),
 });
 
-/** Two names of at most 127 characters and a slash. https://www.rfc-editor.org/rfc/rfc6838#section-4.2 */
-const type = z.string().max(255);
+/** Two names have at most 127 characters each; parameters may follow. https://www.rfc-editor.org/rfc/rfc6838#section-4.2 */
+const type = z.string().max(1000);
 
 // What is not needed here is checked too: one manifest that Go cannot decode ends distribution's garbage collection.
 const descriptor = specified({
@@ -170,7 +172,8 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
 export function describeStored(bytes: Uint8Array): { mediaType: string; subject?: Digest } {
   const { mediaType, schemaVersion, manifests, subject } = parseJson(decode(bytes));
   const named = parseDigest(String((subject as { digest?: unknown } | null | undefined)?.digest));
-  const guessed = schemaVersion === 1 ? schema1MediaTypes[1] : manifests ? mediaTypes.ociIndex : mediaTypes.ociManifest;
+  const guessed =
+    schemaVersion === 1 ? schema1MediaTypes[1] : manifests === undefined ? mediaTypes.ociManifest : mediaTypes.ociIndex;
   return {
     mediaType: typeof mediaType === 'string' ? mediaType : (guessed ?? ''),
     ...(named ? { subject: named } : {}),
@@ -244,10 +247,12 @@ function mediaTypeOf(value: Record<string, unknown>, contentType: string | undef
   if (declared !== undefined && inside !== undefined && declared !== inside) {
     throw invalid(`the Content-Type is ${declared}, but the manifest says ${inside}`);
   }
-  const has = (field: string): boolean => (value[field] ?? undefined) !== undefined;
-  const [isIndex, isImage] = [has('manifests'), has('config') || has('layers')];
+  const [isIndex, isImage] = ['manifests' in value, 'config' in value || 'layers' in value];
   if (isIndex && isImage) throw invalid('a manifest cannot have both "manifests" and "config" or "layers"');
-  const type = declared ?? inside ?? (isIndex ? mediaTypes.ociIndex : isImage ? mediaTypes.ociManifest : undefined);
+  // Of a null distribution says that it is an image.
+  const isPlainIndex = isIndex && value['manifests'] !== null;
+  const type =
+    declared ?? inside ?? (isPlainIndex ? mediaTypes.ociIndex : isImage ? mediaTypes.ociManifest : undefined);
   if (value['schemaVersion'] === 1 || (type !== undefined && schema1MediaTypes.includes(type))) {
     throw invalid('this is a manifest of schema 1, which is no longer supported; push with a current client');
   }

@@ -18,22 +18,31 @@ export async function withBody<Result>(
   account: string,
   use: (body: Buffer) => Promise<Result>,
 ): Promise<Result> {
-  const most = Number(request.headers['content-length'] ?? limit);
-  if (most > limit) throw tooLarge(limit);
   let size = 0;
+  const count = (bytes: number): void => {
+    reserve(account, bytes);
+    size += bytes;
+  };
   try {
-    // One piece, however small those are that come; memory is taken only as it fills.
-    const body = Buffer.allocUnsafeSlow(most);
-    for await (const chunk of keptOpen(request)) {
-      if (size + chunk.length > most) throw tooLarge(limit);
-      reserve(account, chunk.length);
-      size += chunk.copy(body, size);
-      freeBuffer(chunk);
-    }
-    return await use(size === most ? body : Buffer.from(body.subarray(0, size)));
+    return await use(await readBody(request, limit, count));
   } finally {
     release(account, size);
   }
+}
+
+async function readBody(request: IncomingMessage, limit: number, count: (bytes: number) => void): Promise<Buffer> {
+  const most = Number(request.headers['content-length'] ?? limit);
+  if (most > limit) throw tooLarge(limit);
+  // One piece, however small those are that come; memory is taken only as it fills.
+  const body = Buffer.allocUnsafeSlow(most);
+  let size = 0;
+  for await (const chunk of keptOpen(request)) {
+    if (size + chunk.length > most) throw tooLarge(limit);
+    count(chunk.length);
+    size += chunk.copy(body, size);
+    freeBuffer(chunk);
+  }
+  return size === most ? body : Buffer.from(body.subarray(0, size));
 }
 
 function reserve(account: string, bytes: number): void {

@@ -387,7 +387,8 @@ export class SwiftUploads {
     this.#known.set(upload, now);
     this.#favoured.set(upload, now);
     await this.#check(upload, signal, isThere);
-    if (now.size === head.length && now.size <= tinySize) this.#tiny.set(upload, head);
+    // What was streamed is freed.
+    if (!streams && state.size === 0 && now.size <= tinySize) this.#tiny.set(upload, head);
     return now;
   }
 
