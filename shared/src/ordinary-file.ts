@@ -15,3 +15,8 @@ export async function readOrdinaryFile(path: string): Promise<Buffer> {
     await file.close();
   }
 }
+
+/** For `catch`: that there is no such file is an answer, any other failure stays one. */
+export function missing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+}

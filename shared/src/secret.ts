@@ -2,21 +2,18 @@ import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { link, open, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeFolder } from './make-folder.js';
-import { readOrdinaryFile } from './ordinary-file.js';
-import { reasonOf } from './reason-of.js';
-import { syncFolder } from './sync-folder.js';
+import { missing, readOrdinaryFile } from './ordinary-file.js';
+import { obstacles, reasonOf } from './reason-of.js';
 import type { SettingSource } from './setting.js';
 import { SettingsError } from './settings-error.js';
+import { syncFolder } from './sync-folder.js';
 
 /** Shortest secret accepted, in bytes: what HMAC-SHA256 can use. */
 export const shortestSecret = 32;
 
 /** What to do where it is not the folder's owner that is in the way, by the system's code. */
 const remedies: Record<string, string> = {
-  EISDIR: 'it is a folder: move that away',
-  ENODEV: 'it is a device or a pipe: move that away',
-  ENOSPC: 'the disk is full: make room',
-  EDQUOT: 'the quota of this user is used up: make room',
+  ...obstacles,
   EEXIST: 'a symbolic link leads to what does not exist: make that, or remove the link',
 };
 
@@ -27,7 +24,7 @@ const remedies: Record<string, string> = {
  */
 export async function loadSecret(path: string, sources: readonly SettingSource[] = []): Promise<Buffer> {
   try {
-    return checked(path, await readOrdinaryFile(path).catch(ignore('ENOENT'))) ?? (await make(path));
+    return checked(path, await readOrdinaryFile(path).catch(missing)) ?? (await make(path));
   } catch (error) {
     if (error instanceof SettingsError) throw error;
     const reason = reasonOf(error);
@@ -73,11 +70,4 @@ function checked(path: string, content: Buffer | undefined): Buffer | undefined 
     );
   }
   return secret;
-}
-
-function ignore(code: string): (error: NodeJS.ErrnoException) => undefined {
-  return (error) => {
-    if (error.code !== code) throw error;
-    return undefined;
-  };
 }

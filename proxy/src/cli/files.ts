@@ -1,6 +1,6 @@
-import { readOrdinaryFile } from '@wharfie/shared';
+import { missing, readOrdinaryFile } from '@wharfie/shared';
 import { parsePolicy, PolicyError, type Policy } from '../access/policy.js';
-import { missing, withFile } from '../files/file-problem.js';
+import { withFile } from '../files/file-problem.js';
 import { dataFiles, type DataFiles } from '../first-start.js';
 import { parseHtpasswd, type Htpasswd } from '../htpasswd/file.js';
 import { accountNameProblem } from '../htpasswd/password.js';

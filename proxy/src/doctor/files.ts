@@ -1,4 +1,4 @@
-import { reasonOf, shortestSecret, readOrdinaryFile } from '@wharfie/shared';
+import { readOrdinaryFile, reasonOf, shortestSecret } from '@wharfie/shared';
 import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parsePolicy, unknownNames } from '../access/policy.js';

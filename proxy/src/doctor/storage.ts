@@ -55,16 +55,12 @@ async function readyz(admin: ListenAddress): Promise<{ status: number | undefine
 
 function probe(): Promise<{ problem?: string; missing: string }> {
   return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [registryMain, '--probe'],
-      { timeout: patience, killSignal: 'SIGKILL' },
-      (error, stdout, stderr) => {
-        // Where the program broke off, Node tells the reason in the midst of others.
-        const reason = /^(?:\w*Error|wharfie registry): .*/m.exec(stderr)?.[0];
-        const late = error?.killed ? `it did not answer within ${patience / 1000} seconds` : undefined;
-        resolve({ missing: stdout.trim(), ...(error && { problem: reason ?? late ?? error.message }) });
-      },
-    );
+    const options = { timeout: patience, killSignal: 'SIGKILL' } as const;
+    execFile(process.execPath, [registryMain, '--probe'], options, (error, stdout, stderr) => {
+      // Where the program broke off, Node tells the reason in the midst of others.
+      const reason = /^(?:\w*Error|wharfie registry): .*/m.exec(stderr)?.[0];
+      const late = error?.killed ? `it did not answer within ${patience / 1000} seconds` : undefined;
+      resolve({ missing: stdout.trim(), ...(error && { problem: reason ?? late ?? error.message }) });
+    });
   });
 }

@@ -1,25 +1,18 @@
+import { obstacles } from '@wharfie/shared';
+
 const mine = 'this user may not read or change it: run this as the user that runs the services';
-const device = 'it is a device or a pipe: move that away';
 
 /** What keeps us from a file, by the system's code for it, and what to do. */
 const problems: Record<string, string> = {
+  ...obstacles,
   EACCES: mine,
   EPERM: mine,
   EROFS: 'it is on a file system that is read-only: mount it writable',
-  EISDIR: 'it is a folder: move that away',
-  ENODEV: device,
-  ENXIO: device,
+  ENXIO: obstacles.ENODEV,
   ENOENT: 'the folder that it is to be in does not exist: make that',
   ENOTDIR: 'a file stands where its folder should be: move that away, or set WHARFIE_DATA to another folder',
   ELOOP: 'symbolic links lead in a circle: remove one of them',
-  ENOSPC: 'the disk is full: make room',
-  EDQUOT: 'the quota of this user is used up: make room',
 };
-
-/** For `catch`: that there is no such file is an answer, any other failure stays one. */
-export function missing(error: unknown): undefined {
-  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-}
 
 /**
  * What `work` does with the file at `path`.

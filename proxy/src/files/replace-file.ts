@@ -12,9 +12,9 @@ import {
   type FileHandle,
 } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { syncFolder, readOrdinaryFile } from '@wharfie/shared';
+import { missing, readOrdinaryFile, syncFolder } from '@wharfie/shared';
 import { lock } from 'proper-lockfile';
-import { missing, withFile } from './file-problem.js';
+import { withFile } from './file-problem.js';
 
 /**
  * Reads the file at `path`, and replaces it by what `edit` makes of it, under a lock that every command takes. `edit`

@@ -5,8 +5,8 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
 // Tasks take turns: none waits while another one waits for the disk, copies a file or removes a tree.
-const [sync, datasync] = [promisify(fs.fsync), promisify(fs.fdatasync)];
-export { datasync };
+const sync = promisify(fs.fsync);
+export const datasync = promisify(fs.fdatasync);
 
 /** @param {number} fd @param {Uint8Array} bytes @param {number} position */
 export async function writeAll(fd, bytes, position) {

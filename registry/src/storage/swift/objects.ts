@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { freeBuffer } from '@wharfie/shared';
 import { PathNotFound, StorageUnavailable, missingAs } from '../storage-driver.js';
-import type { SwiftClient } from './client.js';
+import type { Call, SwiftClient } from './client.js';
 import type { Intake } from '../intake.js';
 import { bare, lengthOf, md5, openObject, slowMark } from './large-object.js';
 
@@ -34,8 +34,7 @@ export async function putSmall(
   signal: AbortSignal,
   more: Record<string, string> = {},
 ): Promise<void> {
-  const headers = { 'content-type': 'application/octet-stream', etag: md5(content), ...more };
-  await client.send({ method: 'PUT', name, headers, body: content, accept: [201] }, signal);
+  await client.send({ ...putCall(name, content, more), accept: [201] }, signal);
 }
 
 /** The same where there is no such object, and says whether there was none. Two at once may both be told so. */
@@ -45,10 +44,13 @@ export async function putNew(
   content: Uint8Array,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const headers = { 'content-type': 'application/octet-stream', etag: md5(content), 'if-none-match': '*' };
-  return (
-    (await client.send({ method: 'PUT', name, headers, body: content, accept: [201, 412] }, signal)).status === 201
-  );
+  const call = { ...putCall(name, content, { 'if-none-match': '*' }), accept: [201, 412] };
+  return (await client.send(call, signal)).status === 201;
+}
+
+function putCall(name: string, content: Uint8Array, more: Record<string, string>): Omit<Call, 'accept'> {
+  const headers = { 'content-type': 'application/octet-stream', etag: md5(content), ...more };
+  return { method: 'PUT', name, headers, body: content };
 }
 
 export interface Stored {
